@@ -1,0 +1,221 @@
+"""How does a container grow without ever putting at risk what it holds?
+
+Entries go behind everything that is there; a checkpoint is a whole new directory behind them. The
+device has the entries before the directory that names them is written, and the directory before
+the checkpoint is reported. The last good directory is never overwritten, so a crash at any moment
+leaves it in force.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from chunkstore import system
+from chunkstore.container import layout
+from chunkstore.errors import ChunkStoreError, LockedError, system_call_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Directory records gathered before a write: large writes, and never the whole directory at once.
+_DIRECTORY_WRITE_NBYTES = 4 << 20
+
+
+class ContainerWriter:
+    """Appends entries and checkpoints to a file that it holds the lock of.
+
+    Parameters
+    ----------
+    path
+        The file.
+    create
+        True: it must not exist. False: it must exist; `start_at` says where to go on.
+
+    Attributes
+    ----------
+    position
+        Where the next entry goes.
+    durable
+        Length of the file at the last checkpoint; 0 before the first.
+
+    Raises
+    ------
+    LockedError
+        Another writer has the file.
+    SystemCallError
+        The file cannot be opened or created.
+
+    Notes
+    -----
+    Threads: one thread at a time. A failed write cuts the file back to `durable` and the writer
+    is of no use any more.
+    """
+
+    def __init__(self, path: str, *, create: bool) -> None:
+        self.path = path
+        self.position = 0
+        self.durable = 0
+        self._closed = False
+        what = "created" if create else "opened for writing"
+        try:
+            self._descriptor = system.open_for_writing(path, create=create)
+        except OSError as error:
+            raise system_call_error(error, f"the file cannot be {what}", path) from error
+        try:
+            unlock = system.calls.try_lock(self._descriptor, path)
+            named = self._is_still_named()
+        except OSError as error:
+            os.close(self._descriptor)
+            raise system_call_error(error, "the file cannot be locked", path) from error
+        if unlock is not None and not named:
+            unlock()
+        if unlock is None or not named:
+            os.close(self._descriptor)
+            raise LockedError(
+                "another writer has the file: one writer at a time; wait until it is closed", path
+            )
+        self._unlock = unlock
+
+    def _is_still_named(self) -> bool:
+        """Tell whether the path still names the file we opened: compact may have replaced it."""
+        ours, named = os.fstat(self._descriptor), os.stat(self.path)
+        return (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)
+
+    def start_at(self, stop: int) -> None:
+        """Go on behind the checkpoint that ends at ``stop``; what stands behind it is cut off."""
+        self._call("cut back", os.ftruncate, self._descriptor, stop)
+        self.position = self.durable = stop
+
+    def append_entry(self, name: bytes, data: bytes | memoryview, crc: int) -> int:
+        """Write an entry behind the others and return the offset of its local header.
+
+        Parameters
+        ----------
+        name
+            ASCII.
+        data
+            Its bytes, at most 4 GiB - 2.
+        crc
+            Their CRC-32.
+
+        Raises
+        ------
+        SystemCallError
+            The system refused, for example because the disk is full. The file is cut back to the
+            last checkpoint.
+        """
+        offset = self.position
+        header = layout.build_local_header(name, crc, memoryview(data).nbytes)
+        self.position += self._write([header, data], offset)
+        return offset
+
+    def overwrite_entry(self, name: bytes, data: bytes, crc: int, *, offset: int) -> None:
+        """Write an entry over one of the same name and size that no checkpoint lists."""
+        header = layout.build_local_header(name, crc, len(data))
+        self._write([header, data], offset)
+
+    def checkpoint(self, records: Iterable[bytes], num_records: int) -> None:
+        """Write a directory and make everything up to it durable.
+
+        Parameters
+        ----------
+        records
+            The directory's records, in pieces.
+        num_records
+            How many there are.
+
+        Raises
+        ------
+        SystemCallError
+            The system refused; the last checkpoint is still in force.
+        """
+        self._call("made durable", system.calls.sync_data, self._descriptor)
+        start = self.position
+        pending: list[bytes] = []
+        pending_nbytes = 0
+        for piece in records:
+            pending.append(piece)
+            pending_nbytes += len(piece)
+            if pending_nbytes >= _DIRECTORY_WRITE_NBYTES:
+                self.position += self._write([b"".join(pending)], self.position)
+                pending, pending_nbytes = [], 0
+        nbytes = self.position - start + pending_nbytes
+        end = layout.build_end(
+            num_records=num_records, directory_start=start, directory_nbytes=nbytes
+        )
+        self.position += self._write([b"".join([*pending, end])], self.position)
+        self._call("made durable", system.calls.sync_data, self._descriptor)
+        self.durable = self.position
+
+    def rename(self, target: str, *, overwrite: bool) -> None:
+        """Give the file its final name, durably.
+
+        Raises
+        ------
+        ExistingFileError
+            A file of that name has appeared and ``overwrite`` is False.
+        """
+        try:
+            if overwrite or os.name == "nt":
+                os.replace(self.path, target) if overwrite else os.rename(self.path, target)
+            else:
+                # A link fails if the name is taken, where a rename would replace silently.
+                _link_or_rename(self.path, target)
+            system.calls.sync_folder(os.path.dirname(os.path.abspath(target)))
+        except OSError as error:
+            raise system_call_error(
+                error, f"{self.path} cannot be given its final name", target
+            ) from error
+        self.path = target
+
+    def abandon(self) -> None:
+        """Cut off what stands behind the last checkpoint, as far as the system lets us."""
+        try:
+            os.ftruncate(self._descriptor, self.durable)
+            self.position = self.durable
+        except OSError:  # the tail stays: a reader sees a torn append and opens the checkpoint
+            return
+
+    def close(self) -> None:
+        """Give the lock back and close the file; again is allowed."""
+        if not self._closed:
+            self._closed = True
+            self._unlock()
+            os.close(self._descriptor)
+
+    def _write(self, pieces: list[bytes | memoryview], offset: int) -> int:
+        try:
+            return system.write_at(self._descriptor, pieces, offset)
+        except OSError as error:
+            self.abandon()
+            raise self._refused(error, "written") from error
+
+    def _call(self, what: str, function: object, *args: object) -> None:
+        try:
+            function(*args)  # type: ignore[operator]  # one of os's functions
+        except OSError as error:
+            self.abandon()
+            raise self._refused(error, what) from error
+
+    def _refused(self, error: OSError, what: str) -> ChunkStoreError:
+        kept = (
+            f"everything up to the last checkpoint ({self.durable} bytes) is kept"
+            if self.durable
+            else "nothing was acknowledged yet"
+        )
+        return system_call_error(error, f"the file cannot be {what}; {kept}", self.path)
+
+
+def _link_or_rename(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without hard links: check, then rename.
+        if os.path.exists(target):
+            raise FileExistsError(17, os.strerror(17), target) from None
+        os.rename(source, target)
+    else:
+        os.unlink(source)
