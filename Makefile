@@ -1,0 +1,61 @@
+# Each target makes the environment it needs from `python3` and remakes it when pyproject.toml changes.
+#
+#   make demo      photographs into one file, a model trained from it, features streamed back
+#   make test      lint, types, tests, doctests (Keras on JAX)
+#   make test-all  the framework tests on each of Keras' backends (installs torch and tensorflow)
+#   make check     lint, format and types only
+#   make bench     the numbers, beside their peers
+#   make docs      runs every example of the documentation
+#   make clean     removes environments and caches
+
+PYTHON3 ?= python3
+PIP_FLAGS = --quiet --disable-pip-version-check
+
+PYTHON = .venv/bin/python
+PYTHON_ALL = .venv-all/bin/python
+PYTHON_BENCH = .venv-bench/bin/python
+BACKENDS = jax torch tensorflow
+
+.DELETE_ON_ERROR:
+.PHONY: demo test test-all check bench docs clean
+
+demo: .venv/.stamp
+	KERAS_BACKEND=jax $(PYTHON) examples/demo.py
+
+test: check
+	KERAS_BACKEND=jax CHUNKSTORE_REQUIRED="keras jax dask h5py xarray fsspec tensorstore PIL cramjam" \
+	    $(PYTHON) -m pytest
+
+check: .venv/.stamp
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -m pytest -q tests/test_architecture.py
+
+test-all: .venv-all/.stamp
+	set -e; for backend in $(BACKENDS); do \
+	    echo "== Keras on $$backend"; \
+	    KERAS_BACKEND=$$backend CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest tests/adapters; \
+	done
+
+bench: .venv-bench/.stamp
+	$(PYTHON_BENCH) -m benchmarks.run
+
+docs: .venv/.stamp
+	$(PYTHON) -m pytest tests/test_docs.py
+
+.venv/.stamp: EXTRAS = check,test,demo
+.venv-all/.stamp: EXTRAS = all
+.venv-bench/.stamp: EXTRAS = bench,test
+
+.venv/.stamp .venv-all/.stamp .venv-bench/.stamp: pyproject.toml
+	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON3=")'
+	@echo "making $(@D) with chunkstore[$(EXTRAS)]"
+	$(PYTHON3) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install $(PIP_FLAGS) --upgrade pip
+	$(@D)/bin/python -m pip install $(PIP_FLAGS) --editable ".[$(EXTRAS)]"
+	touch $@
+
+clean:
+	rm -rf .venv .venv-all .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
