@@ -1,0 +1,152 @@
+"""How well does an order mix?
+
+A batch is drawn from the chunks of one window. If the samples inside a chunk resemble each other, a
+batch is worth fewer independent samples than it holds; these functions say how many.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+def intraclass_correlation(histograms: ArrayLike) -> float:
+    """Return rho, the correlation of labels inside chunks: 0 is shuffled, 1 is sorted.
+
+    Parameters
+    ----------
+    histograms
+        Label counts of each chunk, shape ``(num_chunks, num_classes)``. Chunks may differ in
+        length; empty ones do not count.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two chunks hold samples, or no chunk holds more than one.
+
+    Examples
+    --------
+    >>> intraclass_correlation([[10, 0], [0, 10]])
+    1.0
+    """
+    counts = np.asarray(histograms, np.float64)
+    if counts.ndim != 2:
+        raise ValueError(
+            f"histograms must have shape (num_chunks, num_classes), got {counts.shape}"
+        )
+    lengths = counts.sum(axis=1)
+    counts, lengths = counts[lengths > 0], lengths[lengths > 0]
+    num_chunks, num_samples = len(lengths), float(lengths.sum())
+    if num_chunks < 2 or num_samples <= num_chunks:
+        raise ValueError(
+            f"rho needs two chunks and a chunk of two samples, got {num_chunks} chunks "
+            f"with {num_samples:.0f} samples"
+        )
+    shares = counts / lengths[:, np.newaxis]
+    overall = counts.sum(axis=0) / num_samples
+    between = float((lengths * ((shares - overall) ** 2).sum(axis=1)).sum()) / (num_chunks - 1)
+    within = float((lengths * (1 - (shares**2).sum(axis=1))).sum()) / (num_samples - num_chunks)
+    typical_length = (num_samples - float((lengths**2).sum()) / num_samples) / (num_chunks - 1)
+    spread = between + (typical_length - 1) * within
+    # One class only: every chunk is like every other.
+    return (between - within) / spread if spread > 0 else 0.0
+
+
+def effective_batch_size(
+    batch_size: int, *, rho: float, window: float, num_chunks: int, lanes: int = 1
+) -> float:
+    """Return how many independent samples a batch is worth.
+
+    Parameters
+    ----------
+    batch_size
+        Samples of the global batch.
+    rho
+        Correlation inside chunks, see `intraclass_correlation`.
+    window
+        Chunks in one window of one lane; the mean where windows differ.
+    num_chunks
+        Chunks of the file.
+    lanes
+        Lanes of the epoch; a batch is drawn from ``window * lanes`` chunks.
+
+    Examples
+    --------
+    >>> round(effective_batch_size(256, rho=1.0, window=16, num_chunks=1000), 1)
+    15.3
+    """
+    mixed_chunks = window * lanes
+    if num_chunks < 2 or mixed_chunks >= num_chunks:
+        return float(batch_size)
+    shared = max(rho, 0.0) * (1 / mixed_chunks - 1 / num_chunks) / (1 - 1 / num_chunks)
+    return batch_size / (1 + (batch_size - 1) * shared)
+
+
+def recommended_window(batch_size: int, *, rho: float, fraction: float = 0.5) -> int:
+    """Return how many chunks to mix, window times lanes, to keep a batch effective.
+
+    Parameters
+    ----------
+    batch_size
+        Samples of the global batch.
+    rho
+        Correlation inside chunks, see `intraclass_correlation`.
+    fraction
+        The part of the batch that shall stay effective, in ``(0, 1)``.
+
+    Examples
+    --------
+    >>> recommended_window(256, rho=0.97)
+    249
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction must be in (0, 1), got {fraction}")
+    # The rule is exact arithmetic; without the small term, rounding could ask for one more chunk.
+    return max(1, math.ceil(rho * batch_size * fraction / (1 - fraction) - 1e-9))
+
+
+def expected_distinct_chunks(batch_size: int, *, window: float, lanes: int = 1) -> float:
+    """Return from how many chunks the samples of a batch come, on average.
+
+    Parameters
+    ----------
+    batch_size
+        Samples of the global batch.
+    window, lanes
+        Chunks in one window of one lane, and the number of lanes.
+
+    Examples
+    --------
+    >>> round(expected_distinct_chunks(128, window=64), 1)
+    55.3
+    """
+    mixed_chunks = window * lanes
+    return float(mixed_chunks * -math.expm1(-batch_size / mixed_chunks))
+
+
+def read_amplification(counts: ArrayLike, eligible: ArrayLike) -> float:
+    """Return decoded samples per used sample.
+
+    Parameters
+    ----------
+    counts
+        Samples of each chunk, shape ``(num_chunks,)``.
+    eligible
+        How many of them are wanted, same shape. Chunks of which none is wanted are not read.
+
+    Examples
+    --------
+    >>> read_amplification([10, 10, 10], [5, 0, 10])
+    1.3333333333333333
+    """
+    lengths, wanted = np.asarray(counts, np.int64), np.asarray(eligible, np.int64)
+    if lengths.shape != wanted.shape:
+        raise ValueError(
+            f"counts and eligible must have one shape, got {lengths.shape}, {wanted.shape}"
+        )
+    return float(lengths[wanted > 0].sum()) / max(int(wanted.sum()), 1)
