@@ -9,7 +9,7 @@
 #   make clean     removes environments and caches
 
 PYTHON3 ?= python3
-PIP_FLAGS = --quiet --disable-pip-version-check
+PIP_FLAGS = -qq --disable-pip-version-check
 
 PYTHON = .venv/bin/python
 PYTHON_ALL = .venv-all/bin/python

@@ -1,0 +1,36 @@
+"""How do doctests run: in an empty folder, and only where the packages they import are there?"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Folders of the package in which a file may need an optional package.
+OPTIONAL_FOLDERS = ("adapters", "importers")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out modules whose optional packages are not installed."""
+    if collection_path.suffix != ".py" or collection_path.parent.name not in OPTIONAL_FOLDERS:
+        return None
+    if collection_path.parent.parent.name != "chunkstore":
+        return None
+    body = ast.parse(collection_path.read_text(encoding="utf-8")).body
+    names = [alias.name for node in body if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in body if isinstance(node, ast.ImportFrom)]
+    packages = {name.partition(".")[0] for name in names}
+    return True if any(importlib.util.find_spec(name) is None for name in packages) else None
+
+
+@pytest.fixture(autouse=True)
+def _doctest_folder(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if isinstance(request.node, pytest.DoctestItem):
+        monkeypatch.chdir(tmp_path)
