@@ -1,0 +1,66 @@
+"""Which names are public?"""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+import chunkstore as cs
+
+# A name that goes away or comes breaks or binds somebody: change this list on purpose.
+PUBLIC_NAMES = [
+    "Array",
+    "ArraySpec",
+    "ChunkStoreError",
+    "ChunkStoreWarning",
+    "CorruptionError",
+    "FormatError",
+    "IncompleteError",
+    "Loader",
+    "LockedError",
+    "Store",
+    "SystemCallError",
+    "UnsupportedError",
+    "Writer",
+    "append",
+    "compact",
+    "create",
+    "defaults",
+    "load",
+    "open",
+    "predict",
+    "repair",
+    "save",
+    "verify",
+]
+
+
+def test_the_public_names_are_exactly_these():
+    assert sorted(cs.__all__) == PUBLIC_NAMES
+
+
+@pytest.mark.parametrize("name", PUBLIC_NAMES)
+def test_each_public_name_is_there_and_documented(name):
+    assert getattr(cs, name).__doc__.strip()
+
+
+def test_dir_lists_the_public_names_before_any_of_them_was_used():
+    assert set(PUBLIC_NAMES) <= set(dir(cs))
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        cs.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC_NAMES if name[0].isupper()])
+def test_each_public_class_pickles_by_reference(name):
+    public = getattr(cs, name)
+    assert pickle.loads(pickle.dumps(public)) is public
+
+
+def test_the_version_is_the_one_of_the_installed_distribution():
+    from importlib.metadata import version
+
+    assert cs.__version__ == version("chunkstore")
