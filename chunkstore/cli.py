@@ -20,6 +20,8 @@ from chunkstore._version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from chunkstore.store.report import Problem
+
 EXIT_DEFECT = 1
 EXIT_USAGE = 2
 
@@ -112,7 +114,7 @@ def verify(*, file: str, as_json: bool) -> None:
 
     Ends with exit code 1 if anything is damaged, and says which samples are lost.
     """
-    report = cs.verify(file, progress=_wants_progress())
+    report = cs.verify(file)
     if as_json:
         _print_json(report.to_json())
     else:
@@ -132,13 +134,14 @@ def verify(*, file: str, as_json: bool) -> None:
 @main.command(epilog="Example: chunkstore repair train.zarr.zip --out repaired.zarr.zip")
 @click.argument("file", type=click.Path())
 @click.option("--out", type=click.Path(), help="Write the repaired file here.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @_report_errors
-def repair(*, file: str, out: str | None, as_json: bool) -> None:
+def repair(*, file: str, out: str | None, overwrite: bool, as_json: bool) -> None:
     """Save what is left of FILE: every chunk that is complete survives.
 
     FILE itself is never changed. Ends with exit code 1 if samples are lost, and says which.
     """
-    report = cs.repair(file, out, progress=_wants_progress())
+    report = cs.repair(file, out, overwrite=overwrite)
     if as_json:
         _print_json(report.to_json())
     else:
@@ -155,22 +158,16 @@ def repair(*, file: str, out: str | None, as_json: bool) -> None:
 @main.command(epilog="Example: chunkstore compact train.zarr.zip")
 @click.argument("file", type=click.Path())
 @click.option("--out", type=click.Path(), help="Write the compact file here; by default in place.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @_report_errors
-def compact(*, file: str, out: str | None, as_json: bool) -> None:
+def compact(*, file: str, out: str | None, overwrite: bool, as_json: bool) -> None:
     """Free the dead bytes of FILE: entries that were replaced, old directories.
 
     Stored chunks are copied as they are.
     """
-    report = cs.compact(file, out)
+    report = cs.compact(file, out, overwrite=overwrite)
     if as_json:
-        _print_json(
-            {
-                "path": str(report.path),
-                "out": str(report.out),
-                "nbytes_before": report.nbytes_before,
-                "nbytes_after": report.nbytes_after,
-            }
-        )
+        _print_json(report.to_json())
         return
     click.echo(
         f"{report.out}: {format_nbytes(report.nbytes_before)} before, "
@@ -220,7 +217,7 @@ def _print_lost(lost: dict[str, list[tuple[int, int]]]) -> None:
             click.echo(f"{name or '(root)'}: {num_samples:,} samples lost: {spans}")
 
 
-def _format_problem(problem: cs.Problem) -> str:
+def _format_problem(problem: Problem) -> str:
     where = []
     if problem.array is not None:
         where.append(f"array {problem.array!r}")
@@ -231,10 +228,6 @@ def _format_problem(problem: cs.Problem) -> str:
     if problem.offset is not None:
         where.append(f"at byte {problem.offset}")
     return ", ".join(where) + ": " * bool(where) + problem.message
-
-
-def _wants_progress() -> bool:
-    return sys.stderr.isatty()
 
 
 def format_nbytes(nbytes: int) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # What each part of the package may import of the others. A part is a folder or a file directly in
 # chunkstore/. Methods that name an upper part resolve it at call time through `upper`.
-LEAVES = frozenset({"_version", "errors", "settings", "system"})
+LEAVES = frozenset({"_version", "errors", "progress", "settings", "system"})
 BELOW_STORE = LEAVES | {"container", "format", "upper"}
 BELOW_PIPELINE = BELOW_STORE | {"store", "plan"}
 # A job (predict, tune, ...) is one module on top of the layers, and so is the package's __init__.
@@ -27,6 +27,7 @@ BELOW_JOBS = BELOW_PIPELINE | {"pipeline"}
 MAY_IMPORT = {
     "_version": frozenset(),
     "errors": frozenset(),
+    "progress": frozenset({"errors", "settings"}),
     "settings": frozenset({"errors"}),
     "system": frozenset({"errors"}),
     "upper": frozenset({"errors"}),

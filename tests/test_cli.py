@@ -107,7 +107,7 @@ def test_repair_of_a_sound_file_ends_with_0(run, path, tmp_path):
 
 def test_compact_frees_what_a_replacement_left_behind(run, path):
     with cs.append(path) as writer:
-        writer.put("y", Y[::-1], overwrite=True)
+        writer.put("y", Y[::-1])
     before = path.stat().st_size
     result = run("compact", path, "--json")
     assert result.exit_code == 0, result.output
