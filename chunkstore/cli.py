@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import chunkstore as cs
-from chunkstore._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -58,7 +57,7 @@ def _report_errors(function: Callable[..., None]) -> Callable[..., None]:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 all is well, 1 a defect was found, 2 wrong usage.",
 )
-@click.version_option(__version__, prog_name="chunkstore")
+@click.version_option(cs.__version__, prog_name="chunkstore")
 def main() -> None:
     """Look at and maintain the compressed array files of chunkstore.
 

@@ -22,6 +22,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Threads that other packages keep for the life of the process.
 FOREIGN_THREADS = ("zarr_io", "fsspecIO", "asyncio_", "pydevd", "Dask-", "Profile", "TMonitor")
+# Caches that other packages keep in the folder for temporary files.
+FOREIGN_FILES = ("torchinductor_",)
 JOIN_SECONDS = 5.0
 
 
@@ -125,7 +127,11 @@ def no_leaks(temporary: Path) -> Iterator[None]:
     leaks = [
         *leaked_threads(threads),
         *leaked_descriptors(descriptors),
-        *(f"temporary file {path.name!r}" for path in sorted(temporary.iterdir())),
+        *(
+            f"temporary file {path.name!r}"
+            for path in sorted(temporary.iterdir())
+            if not path.name.startswith(FOREIGN_FILES)
+        ),
     ]
     if leaks:
         pytest.fail("left behind: " + ", ".join(leaks), pytrace=False)

@@ -20,7 +20,6 @@ PUBLIC_NAMES = [
     "Loader",
     "LockedError",
     "Store",
-    "SystemCallError",
     "UnsupportedError",
     "Writer",
     "append",
