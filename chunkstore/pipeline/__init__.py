@@ -1,0 +1,1 @@
+"""How do samples come from disk to the consumer? The one layer with reading threads."""

@@ -1,0 +1,206 @@
+"""How is the declared memory spent?
+
+Seven eighths hold windows, see `chunkstore.plan.window`. What is left holds, for each thread, the
+reads and the scratch of one chunk of every array, and the decoded chunks of the arrays that are cut
+differently from the unit. The number of threads is reduced until that fits; the order never depends
+on it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from chunkstore import system
+from chunkstore.plan.window import least_memory, plan_window
+
+if TYPE_CHECKING:
+    from chunkstore.pipeline.layout import SampleLayout
+
+_UNITS: Final = {"": 1}
+for _power, _letter in enumerate("KMGT", start=1):
+    _UNITS[f"{_letter}B"] = 1000**_power
+    _UNITS[f"{_letter}IB"] = 1024**_power
+_UNITS["B"] = 1
+_MEMORY: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+
+# More threads than this wait for memory, not for processors.
+_MOST_DEFAULT_THREADS: Final = 4
+# One thread may go over the last eighth by this much: the memory promise allows four times as much.
+_ALLOWANCE_NBYTES: Final = 16 << 20
+# Units in flight that keep a thread busy while others finish a window.
+_UNITS_PER_THREAD: Final = 8
+# Without shuffle a window is only a buffer: this large, windows cost nothing and come soon.
+_SEQUENTIAL_WINDOW_NBYTES: Final = 16 << 20
+
+
+def parse_memory(memory: int | str) -> int:
+    """Return a number of bytes.
+
+    Parameters
+    ----------
+    memory
+        Bytes, or a number with a unit: ``"512MiB"``, ``"2 GB"``, ``"1.5GiB"``.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these, or not positive.
+
+    Examples
+    --------
+    >>> parse_memory("512MiB")
+    536870912
+    """
+    if isinstance(memory, str):
+        match = _MEMORY.fullmatch(memory)
+        factor = _UNITS.get(match[2].upper()) if match else None
+        if match is None or factor is None:
+            raise ValueError(
+                f"memory must be bytes or a number with a unit such as '512MiB' or '2GB', "
+                f"got {memory!r}"
+            )
+        nbytes = int(float(match[1]) * factor) if "." in match[1] else int(match[1]) * factor
+    else:
+        nbytes = int(memory)
+    if nbytes < 1:
+        raise ValueError(f"memory must be positive, got {memory!r}")
+    return nbytes
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the declared memory pays for, in one process.
+
+    Attributes
+    ----------
+    memory
+        Bytes declared, summed over the ranks.
+    window
+        Units in one window of one lane: part of the order.
+    fill_window
+        Units in one window as it is filled; differs from ``window`` only without shuffle, where it
+        is not part of the order.
+    num_windows
+        Windows of one lane that are filled, ready or consumed at the same time.
+    threads
+        Reading threads.
+    cache_nbytes
+        Decoded chunks kept of the arrays that are cut differently from the unit.
+    """
+
+    memory: int
+    window: int
+    fill_window: int
+    num_windows: int
+    threads: int
+    cache_nbytes: int
+
+
+def plan_budget(
+    layout: SampleLayout,
+    *,
+    memory: int,
+    window: int | None,
+    lanes: int,
+    world_size: int,
+    lane_batch_size: int,
+    shuffle: bool,
+    threads: int | None,
+    buffer_nbytes: int,
+) -> Budget:
+    """Return how the memory is spent.
+
+    Parameters
+    ----------
+    layout
+        What is loaded.
+    memory
+        Bytes declared, summed over the ranks.
+    window
+        Units in a window; None takes what fits.
+    lanes, world_size
+        Lanes of the epoch, and the processes that share them and the memory.
+    lane_batch_size
+        Samples that one lane gives to a batch.
+    shuffle
+        Whether the order is shuffled.
+    threads
+        Reading threads; None takes the processors of this process, at most 4.
+    buffer_nbytes
+        What the readers of one thread take for themselves.
+
+    Raises
+    ------
+    ValueError
+        If the memory does not suffice; the message says how much does.
+    """
+    unit_nbytes = max(layout.unit_nbytes, 1)
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    if window is None:
+        window = plan_window(
+            memory, unit_nbytes=unit_nbytes, unit_samples=layout.unit_length, lanes=lanes
+        )
+    else:
+        _check_window(window, memory=memory, unit_nbytes=unit_nbytes, lanes=lanes)
+    wanted_threads = threads or min(system.calls.available_cores(), _MOST_DEFAULT_THREADS)
+
+    by_memory = memory * 7 // (8 * unit_nbytes * lanes)
+    fill_window = window
+    batch_units = -(-lane_batch_size // layout.unit_length)
+    in_flight = max(_UNITS_PER_THREAD * wanted_threads, 2 * batch_units)
+    if not shuffle:
+        sequential = max(in_flight, _SEQUENTIAL_WINDOW_NBYTES // unit_nbytes)
+        fill_window = min(window, sequential)
+    num_windows = max(2, min(by_memory // fill_window, 1 + -(-in_flight // fill_window)))
+
+    largest_lane = -(-layout.num_units // lanes) + 1
+    held = num_windows * min(fill_window, largest_lane) * unit_nbytes * lanes // world_size
+    reserve = memory // world_size - held
+    fitted, cache_nbytes = _fit_threads(
+        layout, wanted_threads, reserve=reserve, buffer_nbytes=buffer_nbytes
+    )
+    if fitted == 0:
+        least = thread_nbytes(layout, 1, buffer_nbytes=buffer_nbytes) - _ALLOWANCE_NBYTES
+        largest = max(layout.arrays, key=lambda array: array.chunk_nbytes)
+        raise ValueError(
+            f"memory={memory} bytes does not hold what one thread reads and decodes beside the "
+            f"windows: array {largest.source.name!r} has chunks of {largest.chunk_nbytes} bytes; "
+            f"{8 * least * world_size} bytes are enough"
+        )
+    return Budget(memory, window, fill_window, num_windows, fitted, cache_nbytes)
+
+
+def thread_nbytes(layout: SampleLayout, threads: int, *, buffer_nbytes: int) -> int:
+    """Return the least bytes that reading with some threads takes beside the windows."""
+    scratch = sum(array.chunk_nbytes for array in layout.arrays if array.is_unit)
+    # Each thread may use one decoded chunk while another is already taken out of the cache.
+    cached = sum(array.chunk_nbytes for array in layout.arrays if not array.is_unit)
+    return threads * (scratch + buffer_nbytes) + (threads + 1) * cached
+
+
+def _fit_threads(
+    layout: SampleLayout, threads: int, *, reserve: int, buffer_nbytes: int
+) -> tuple[int, int]:
+    """Return how many threads fit, 0 if none does, and the bytes left for the cache."""
+    others = [array for array in layout.arrays if not array.is_unit]
+    least_cache = sum(array.chunk_nbytes for array in others)
+    all_others = sum(array.chunk_nbytes * array.source.num_chunks for array in others)
+    for count in range(threads, 0, -1):
+        left = reserve - thread_nbytes(layout, count, buffer_nbytes=buffer_nbytes)
+        if left >= 0 or (count == 1 and left >= -_ALLOWANCE_NBYTES):
+            return count, min(least_cache + max(left, 0), all_others)
+    return 0, 0
+
+
+def _check_window(window: int, *, memory: int, unit_nbytes: int, lanes: int) -> None:
+    if window < 1:
+        raise ValueError(f"window must be at least 1 chunk, got {window}")
+    needed = least_memory(window, unit_nbytes=unit_nbytes, lanes=lanes)
+    if memory < needed:
+        raise ValueError(
+            f"window={window} chunks of {unit_nbytes} bytes in {lanes} lanes need "
+            f"memory of at least {needed} bytes, got {memory}"
+        )

@@ -1,0 +1,174 @@
+"""What does a loader keep between its epochs: memory, threads, the next epoch's first windows?"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from chunkstore.pipeline.cache import ChunkCache
+from chunkstore.pipeline.engine import Engine
+from chunkstore.pipeline.fill import EpochFill
+from chunkstore.pipeline.stats import LoaderStats
+from chunkstore.pipeline.unit import UnitReader
+from chunkstore.pipeline.window import BlockPool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chunkstore.pipeline.budget import Budget
+    from chunkstore.pipeline.layout import SampleLayout
+    from chunkstore.pipeline.progress import Progress
+    from chunkstore.plan.epoch import EpochPlan
+
+
+class Feed:
+    """The memory and the threads of one loader.
+
+    Threads end when they are stopped, when an epoch ends that nothing follows, and when the feed is
+    collected: they do not hold it.
+
+    Parameters
+    ----------
+    layout
+        What is read.
+    budget
+        How much memory and how many threads it may take.
+    lanes
+        The lanes of this process.
+    largest_window
+        Most samples of a window.
+    direct
+        Read past the page cache.
+
+    Notes
+    -----
+    Threads: for the consumer alone. In a forked child, memory and threads are made anew.
+    """
+
+    def __init__(
+        self,
+        layout: SampleLayout,
+        budget: Budget,
+        *,
+        lanes: Sequence[int],
+        largest_window: int,
+        direct: bool,
+    ) -> None:
+        self._layout = layout
+        self._budget = budget
+        self._lanes = lanes
+        self._largest_window = largest_window
+        self._direct = direct
+        self._done = LoaderStats()
+        self._fill: EpochFill | None = None
+        self._is_finished = False
+        self._finalizer: weakref.finalize[Any, Any] = weakref.finalize(self, int)
+        self._make_memory()
+
+    @property
+    def pools(self) -> tuple[BlockPool, ...]:
+        """The memory of the windows: a pool for each array."""
+        return self._pools
+
+    def open(self, plan: EpochPlan, step: int) -> EpochFill:
+        """Return the windows of an epoch from a step on; those of any other epoch are given up.
+
+        If that epoch follows on a finished one, its first windows may be full already.
+        """
+        follower = self._follower(plan.epoch, step)
+        if follower is not None:
+            self._count_waiting()
+            self._fill = fill = follower
+        else:
+            self.stop()
+            if self._pid != os.getpid():
+                self._make_memory()
+            open_reader = partial(UnitReader, self._layout, self._cache, direct=self._direct)
+            engine = Engine(open_reader, threads=self._budget.threads)
+            self._finalizer = weakref.finalize(self, engine.stop)
+            self._finalizer.atexit = False
+            self._fill = fill = self._plan_fill(engine, plan, step)
+            fill.start()
+        self._is_finished = False
+        fill.watch()
+        return fill
+
+    def follow(self, fill: EpochFill, plan: EpochPlan) -> None:
+        """Fill the first windows of the next epoch with the memory that this one leaves."""
+        if fill is self._fill and fill.follower is None:
+            fill.follower = self._plan_fill(fill.engine, plan, 0)
+            fill.follower.start()
+
+    def finish(self, fill: EpochFill) -> None:
+        """Take note that an epoch's consumer has all of it. Threads without a next epoch end."""
+        if fill is self._fill:
+            self._is_finished = True
+            if fill.follower is None:
+                self.stop()
+
+    def stop(self) -> None:
+        """End the threads and wait for them."""
+        fill = self._fill
+        if fill is None:
+            return
+        fill.engine.close()
+        self._finalizer.detach()
+        self._count_waiting()
+        if fill.engine.pid == os.getpid():
+            self._done += fill.engine.stats()
+        for pool in self._pools:
+            pool.on_return = None
+        self._fill = None
+
+    def close(self) -> None:
+        """End the threads and give up the memory; windows that the consumer views stay."""
+        self.stop()
+        for pool in self._pools:
+            pool.close()
+        self._cache.clear()
+
+    def stats(self, progress: Progress) -> LoaderStats:
+        """Return what was read and delivered so far."""
+        stats = replace(self._done, batches=progress.batches, samples=progress.samples)
+        fill = self._fill
+        if fill is not None and fill.engine.pid == os.getpid():
+            stats += fill.engine.stats()
+            stats = replace(stats, wait_seconds=stats.wait_seconds + fill.wait_seconds)
+        return stats
+
+    def _follower(self, epoch: int, step: int) -> EpochFill | None:
+        """Return the fill that was started for an epoch, if it can be used."""
+        fill = self._fill
+        if fill is None or not self._is_finished or not fill.engine.is_usable:
+            return None
+        follower = fill.follower
+        return follower if follower and step == 0 and follower.plan.epoch == epoch else None
+
+    def _count_waiting(self) -> None:
+        if self._fill is not None:
+            self._done += LoaderStats(wait_seconds=self._fill.wait_seconds)
+
+    def _plan_fill(self, engine: Engine, plan: EpochPlan, step: int) -> EpochFill:
+        return EpochFill(
+            engine,
+            plan,
+            lanes=self._lanes,
+            positions=[step * plan.lane_batch_size] * len(self._lanes),
+            layout=self._layout,
+            pools=self._pools,
+            depth=self._budget.num_windows,
+        )
+
+    def _make_memory(self) -> None:
+        self._pid = os.getpid()
+        self._cache = ChunkCache(self._budget.cache_nbytes)
+        sample_nbytes = [array.sample_nbytes for array in self._layout.arrays]
+        if self._layout.has_index:
+            sample_nbytes.append(8)
+        limit = self._budget.num_windows * len(self._lanes)
+        self._pools = tuple(
+            BlockPool(self._largest_window * nbytes, limit=limit) for nbytes in sample_nbytes
+        )

@@ -1,0 +1,177 @@
+"""What does the consumer of one epoch hold?"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from chunkstore.pipeline.batches import BatchAssembler, LaneCursor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from chunkstore.pipeline.feed import Feed
+    from chunkstore.pipeline.fill import EpochFill
+    from chunkstore.pipeline.progress import Progress
+    from chunkstore.plan.epoch import EpochPlan
+
+_CLOSED: Final = (
+    "the loader was closed, or a newer iterator of it is in use; make one with iter(loader)"
+)
+_FORKED: Final = "this iterator was made before a fork; make one in this process with iter(loader)"
+_FAILED: Final = "an earlier step of this iterator failed; go on with iter_epoch(epoch, step)"
+
+
+class BatchIterator:
+    """The batches of one epoch from a step on, made by ``iter(loader)`` and ``loader.iter_epoch``.
+
+    The first batch that is asked for starts the threads. Dropping the iterator ends them.
+
+    Parameters
+    ----------
+    feed
+        Fills the windows.
+    progress
+        Where delivered batches are counted.
+    plan_epoch
+        Returns the plan of an epoch.
+    epoch, step
+        Where to begin.
+    build
+        Arranges the arrays of a batch.
+    empty_batch
+        Arrays of no samples, in the order of a window's arrays.
+    has_valid
+        Whether a batch ends with a mask of what is not padding.
+    is_followed
+        Whether the next epoch is expected, so that its first windows are filled while this one
+        ends.
+
+    Notes
+    -----
+    Threads: one at a time; it need not be the one that made the iterator.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        progress: Progress,
+        *,
+        plan_epoch: Callable[[int], EpochPlan],
+        epoch: int,
+        step: int,
+        num_batches: int,
+        build: Callable[[Sequence[NDArray[Any]]], Any],
+        empty_batch: Sequence[NDArray[Any]],
+        has_valid: bool,
+        is_followed: bool,
+    ) -> None:
+        self._feed = feed
+        self._progress = progress
+        self._plan_epoch = plan_epoch
+        self._epoch = epoch
+        self._step = step
+        self._num_batches = num_batches
+        self._build = build
+        self._empty_batch = empty_batch
+        self._has_valid = has_valid
+        self._is_followed = is_followed
+        self._mover = object()
+        self._pid = os.getpid()
+        self._fill: EpochFill | None = None
+        self._assembler: BatchAssembler | None = None
+        self._finalizer: weakref.finalize[Any, Any] | None = None
+        # Why there are no more batches; "" at the epoch's end.
+        self._ending: str | None = None
+        progress.move_to(epoch, step, mover=self._mover)
+
+    def __iter__(self) -> BatchIterator:
+        return self
+
+    def __next__(self) -> Any:
+        """Return the next batch.
+
+        Raises
+        ------
+        StopIteration
+            At the epoch's end.
+        RuntimeError
+            If the loader was closed or has a newer iterator, or this one was made before a fork.
+        Exception
+            The first error that a reading thread met, with its traceback.
+        """
+        if self._ending is not None:
+            if self._ending:
+                raise RuntimeError(self._ending)
+            raise StopIteration
+        if self._step >= self._num_batches:
+            self._finish()
+            raise StopIteration
+        # Stands if this step does not end: the windows may be ahead of the position then.
+        self._ending = _FAILED
+        fill = self._fill or self._open()
+        assembler = self._assembler
+        if assembler is None or not fill.engine.is_usable:
+            self._raise_reason(fill)
+        try:
+            arrays = assembler.next_batch()
+        except BaseException:
+            self._give_up()
+            raise
+        self._step += 1
+        self._progress.deliver(len(arrays[0]), mover=self._mover)
+        if self._is_followed and assembler.is_in_last_window:
+            self._is_followed = False
+            self._feed.follow(fill, self._plan_epoch(self._epoch + 1))
+        self._ending = None
+        return self._build(arrays)
+
+    def _open(self) -> EpochFill:
+        if self._pid != os.getpid():
+            self._ending = _FORKED
+            raise RuntimeError(_FORKED)
+        self._fill = fill = self._feed.open(self._plan_epoch(self._epoch), self._step)
+        self._finalizer = weakref.finalize(self, fill.engine.stop)
+        self._finalizer.atexit = False
+        batch_size = fill.plan.lane_batch_size
+        position = self._step * batch_size
+        self._assembler = BatchAssembler(
+            [
+                LaneCursor(fill, i, position=position, batch_size=batch_size)
+                for i in range(fill.num_lanes)
+            ],
+            empty_batch=self._empty_batch,
+            has_valid=self._has_valid,
+        )
+        return fill
+
+    def _finish(self) -> None:
+        self._ending = ""
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._assembler = None
+        fill, self._fill = self._fill, None
+        if fill is not None:
+            self._feed.finish(fill)
+        self._progress.finish(mover=self._mover)
+
+    def _give_up(self) -> None:
+        """Drop the windows and end the threads."""
+        self._assembler = None
+        fill, self._fill = self._fill, None
+        if fill is not None:
+            fill.engine.close()
+
+    def _raise_reason(self, fill: EpochFill) -> NoReturn:
+        engine = fill.engine
+        if engine.pid != os.getpid():
+            self._ending = _FORKED
+            raise RuntimeError(_FORKED)
+        self._give_up()
+        if engine.error is not None:
+            raise engine.error
+        self._ending = _CLOSED
+        raise RuntimeError(_CLOSED)

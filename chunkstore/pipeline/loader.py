@@ -1,0 +1,400 @@
+"""How does a person iterate over stored arrays in shuffled batches?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from chunkstore.pipeline.budget import parse_memory, plan_budget
+from chunkstore.pipeline.feed import Feed
+from chunkstore.pipeline.iterator import BatchIterator
+from chunkstore.pipeline.layout import SampleLayout, plan_layout
+from chunkstore.pipeline.progress import Progress
+from chunkstore.pipeline.ranks import resolve_rank
+from chunkstore.pipeline.state import OrderIdentity
+from chunkstore.pipeline.structure import VALID, Structure
+from chunkstore.plan.epoch import EpochPlan, Last, check_last, count_batches, rank_lanes
+from chunkstore.plan.random import stream_key
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from chunkstore.pipeline.source import ChunkSource
+    from chunkstore.pipeline.stats import LoaderStats
+    from chunkstore.pipeline.structure import Names
+
+Io = Literal["auto", "buffered", "direct"]
+
+
+class Loader:
+    """Shuffled batches from arrays that need not fit in memory.
+
+    ``for batch in loader`` is one epoch; the next ``for`` is the next epoch. Every sample comes
+    once in an epoch. The order depends on the data's layout, the seed, the epoch, the batch size,
+    the lanes and the window (or the memory it follows from), and on nothing else.
+
+    Parameters
+    ----------
+    arrays
+        Name to array: a store, or a dict of arrays of stores and numpy arrays.
+    names
+        Which arrays make a batch. The structure of the names is the structure of a batch: a name, a
+        tuple, a dict, or these inside each other; None for a dict of all arrays. Two names exist
+        always: ``"@index"`` gives the numbers of the samples (int64), and ``"@valid"`` a mask that
+        is False for padding (see ``last``).
+    batch_size
+        Samples of a batch over all ranks; each rank gets ``batch_size / world_size`` of them.
+    shuffle
+        False gives the order of the file.
+    seed, epoch
+        The random order, and the epoch to begin with; integers in ``[0, 2**64)``.
+    memory
+        Ceiling for decoded data, summed over the ranks: bytes, or ``"512MiB"``.
+    last
+        What happens to a batch that cannot be filled: ``"keep"`` delivers it short (the default in
+        one process), ``"drop"`` leaves it out, other samples each epoch (the default of several
+        ranks), ``"pad"`` fills it with samples from the start; ask for ``"@valid"`` to tell them
+        apart.
+    window
+        Chunks among which samples mix; by default as many as the memory holds.
+    lanes
+        Independently shuffled parts of the epoch, by default one for each rank. Any world size that
+        divides it gives the same batches.
+    rank, world_size
+        This process among several; by default as torch, jax or the launcher says.
+    threads
+        Reading threads; by default the processors of this process, at most 4.
+    io
+        ``"buffered"`` reads through the page cache, ``"direct"`` past it, ``"auto"`` past it where
+        the data do not fit in the memory of the machine.
+    dtype
+        Type of the delivered elements, one for all arrays or by name; by default as stored.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If an argument is wrong; the message says what is allowed.
+
+    Notes
+    -----
+    A batch belongs to the caller: it may be written to and kept, no other batch overlaps it. A
+    name that stands twice in ``names`` gives the same array twice.
+
+    A loader has one iterator in use at a time; a newer one ends an older one. Leaving a loop early
+    ends the threads; the next loop is the next epoch. When one epoch follows on another, the next
+    one's first windows are read ahead as an epoch ends.
+
+    Threads: one consumer at a time. In a forked child a loader works on, its iterators do not.
+
+    Examples
+    --------
+    >>> arrays = {"x": np.arange(20.0).reshape(10, 2), "y": np.arange(10)}
+    >>> with Loader(arrays, ("x", "y"), batch_size=4) as loader:
+    ...     for x, y in loader:
+    ...         print(x.shape, sorted(y.tolist()) == sorted((x[:, 0] // 2).tolist()))
+    (4, 2) True
+    (4, 2) True
+    (2, 2) True
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, ChunkSource | NDArray[Any]],
+        names: Names | None = None,
+        *,
+        batch_size: int,
+        shuffle: bool = True,
+        seed: int = 0,
+        epoch: int = 0,
+        memory: int | str = "512MiB",
+        last: Last | None = None,
+        window: int | None = None,
+        lanes: int | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+        threads: int | None = None,
+        io: Io = "auto",
+        dtype: DTypeLike | Mapping[str, DTypeLike] | None = None,
+    ) -> None:
+        if not isinstance(arrays, Mapping):
+            raise TypeError(
+                f"give a store or a dict of arrays such as {{'x': array}}, "
+                f"got {type(arrays).__name__}"
+            )
+        if io not in get_args(Io):
+            raise ValueError(f"io must be 'auto', 'buffered' or 'direct', got {io!r}")
+        self._rank, self._world_size = resolve_rank(rank, world_size)
+        self._lanes = self._world_size if lanes is None else lanes
+        if self._lanes < 1:
+            raise ValueError(f"lanes must be at least 1, got {lanes}")
+        if batch_size < 1 or batch_size % self._lanes:
+            raise ValueError(
+                f"batch_size must be a positive multiple of lanes={self._lanes}, got {batch_size}"
+            )
+        my_lanes = rank_lanes(self._lanes, rank=self._rank, world_size=self._world_size)
+        self._last: Last = last or ("keep" if self._world_size == 1 else "drop")
+        check_last(self._last)
+        stream_key(seed, epoch)
+        self._batch_size = batch_size
+        self._structure = Structure(names, getattr(arrays, "sample_arrays", arrays))
+        self._layout = plan_layout(arrays, self._structure, dtype=dtype)
+        self._num_batches = count_batches(
+            self._layout.num_samples, batch_size=batch_size, lanes=self._lanes, last=self._last
+        )
+        is_direct = io == "direct"
+        self._budget = plan_budget(
+            self._layout,
+            memory=parse_memory(memory),
+            window=window,
+            lanes=self._lanes,
+            world_size=self._world_size,
+            lane_batch_size=batch_size // self._lanes,
+            shuffle=shuffle,
+            threads=threads,
+            buffer_nbytes=_buffer_nbytes(self._layout, direct=is_direct),
+        )
+        self._identity = OrderIdentity(
+            seed=int(seed),
+            batch=batch_size,
+            lanes=self._lanes,
+            window=self._budget.window,
+            last=self._last,
+            shuffle=shuffle,
+            subset=None,
+            layout=self._layout.fingerprint,
+        )
+        self._plan_epoch = partial(
+            _plan_epoch,
+            self._layout.unit_counts(),
+            seed=seed,
+            batch_size=batch_size,
+            window=self._budget.fill_window,
+            lanes=self._lanes,
+            shuffle=shuffle,
+            last=self._last,
+        )
+        self._progress = Progress(epoch)
+        self._is_closed = False
+        self._feed = Feed(
+            self._layout,
+            self._budget,
+            lanes=my_lanes,
+            largest_window=self._largest_window(),
+            direct=is_direct,
+        )
+
+    # ---------------------------------------------------------------- what it is
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of an epoch, over all ranks."""
+        return self._layout.num_samples
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a batch over all ranks."""
+        return self._batch_size
+
+    @property
+    def last(self) -> Last:
+        """What happens to a batch that cannot be filled."""
+        return self._last
+
+    @property
+    def lanes(self) -> int:
+        """Independently shuffled parts of the epoch."""
+        return self._lanes
+
+    @property
+    def rank(self) -> int:
+        """Number of this process among those that share the epoch."""
+        return self._rank
+
+    @property
+    def world_size(self) -> int:
+        """Processes that share the epoch."""
+        return self._world_size
+
+    @property
+    def window(self) -> int:
+        """Chunks of one window of one lane, among which samples mix."""
+        return self._budget.window
+
+    @property
+    def threads(self) -> int:
+        """Reading threads: as many as were asked for, or fewer if the memory holds no more."""
+        return self._budget.threads
+
+    @property
+    def empty_batch(self) -> Any:
+        """A batch of no samples: the structure, dtypes and sample shapes of what is delivered."""
+        arrays = self._empty_arrays()
+        if VALID in self._structure.names:
+            arrays.append(np.empty(0, np.bool_))
+        return self._structure.build(arrays)
+
+    def __len__(self) -> int:
+        """Return the batches of an epoch, equal on all ranks."""
+        return self._num_batches
+
+    def __repr__(self) -> str:
+        return (
+            f"Loader({', '.join(self._structure.names)}: {self.num_samples} samples, "
+            f"batch_size={self.batch_size}, window={self.window}, epoch={self.epoch})"
+        )
+
+    # ---------------------------------------------------------------- iteration
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that is iterated, or comes next."""
+        return self._progress.epoch
+
+    @property
+    def step(self) -> int:
+        """Batches of this epoch that were delivered."""
+        return self._progress.step
+
+    def __iter__(self) -> BatchIterator:
+        """Return the rest of the epoch that was set or loaded, or else the next epoch."""
+        return self.iter_epoch(*self._progress.next_position())
+
+    def iter_epoch(self, epoch: int, step: int = 0) -> BatchIterator:
+        """Return the batches of an epoch from a step on, and make it the loader's position.
+
+        Parameters
+        ----------
+        epoch
+            In ``[0, 2**64)``.
+        step
+            In ``[0, len(loader)]``. Starting late costs one window for each lane, not a replay.
+        """
+        if self._is_closed:
+            raise ValueError("the loader is closed")
+        stream_key(self._identity.seed, epoch)
+        if not 0 <= step <= len(self):
+            raise ValueError(f"step must be in [0, {len(self)}], got {step}")
+        is_followed = self._progress.has_finished
+        return BatchIterator(
+            self._feed,
+            self._progress,
+            plan_epoch=self._plan_epoch,
+            epoch=epoch,
+            step=step,
+            num_batches=len(self),
+            build=self._structure.build,
+            empty_batch=self._empty_arrays(),
+            has_valid=VALID in self._structure.names,
+            is_followed=is_followed,
+        )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration.
+
+        A position inside this epoch that was loaded and not used yet is kept, so that
+        ``load_state_dict`` followed by ``set_epoch`` of the same epoch resumes where it should.
+        """
+        stream_key(self._identity.seed, epoch)
+        self._progress.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position behind the last delivered batch, as a small dict for JSON."""
+        return self._identity.state(epoch=self.epoch, step=self.step)
+
+    def load_state_dict(self, state: Mapping[str, Any], *, strict: bool = True) -> None:
+        """Continue at a position that `state_dict` returned.
+
+        The number of threads and ranks may be another one than where the state was taken.
+
+        Parameters
+        ----------
+        state
+            What `state_dict` returned, perhaps through JSON.
+        strict
+            False starts the state's epoch anew where the order of the samples is another one.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no state, or (with ``strict``) one of another order: the message names the
+            field. Nothing is changed then.
+        """
+        position = self._identity.position(state, num_batches=len(self), strict=strict)
+        self._progress.move_to(*position)
+
+    def order(self, epoch: int | None = None, *, step: int = 0) -> NDArray[np.int64]:
+        """Return the numbers of the samples as this rank delivers them; nothing is read.
+
+        Parameters
+        ----------
+        epoch
+            By default the one that is iterated, or comes next.
+        step
+            The first batch wanted.
+
+        Returns
+        -------
+        samples
+            Shape ``(n,)``: batch after batch, padding included.
+        """
+        plan = self._plan_epoch(self.epoch if epoch is None else epoch)
+        length = self._layout.unit_length
+        numbers = [
+            batch.samples[:, 0] * length + batch.samples[:, 1]
+            for batch in plan.batches(rank=self.rank, world_size=self.world_size, step=step)
+        ]
+        return np.concatenate([np.empty(0, np.int64), *numbers])
+
+    # ---------------------------------------------------------------- life
+
+    def stats(self) -> LoaderStats:
+        """Return what was read, and where the time went, since the loader was made."""
+        return self._feed.stats(self._progress)
+
+    def close(self) -> None:
+        """End the threads and give up the memory; batches that the caller holds stay."""
+        self._is_closed = True
+        self._feed.close()
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # ---------------------------------------------------------------- inside
+
+    def _empty_arrays(self) -> list[NDArray[Any]]:
+        arrays = [np.empty((0, *array.sample_shape), array.dtype) for array in self._layout.arrays]
+        return [*arrays, np.empty(0, np.int64)] if self._layout.has_index else arrays
+
+    def _largest_window(self) -> int:
+        """Return the most samples that a window holds, padding included."""
+        largest_lane = -(-self.num_samples // self.lanes)
+        filled = min(self._budget.fill_window * self._layout.unit_length, largest_lane)
+        padding = self.batch_size // self.lanes if self.last == "pad" else 0
+        return max(filled, padding)
+
+
+def _plan_epoch(counts: NDArray[np.int64], epoch: int, **order: Any) -> EpochPlan:
+    return EpochPlan(counts, epoch=epoch, **order)
+
+
+def _buffer_nbytes(layout: SampleLayout, *, direct: bool) -> int:
+    """Return what the readers of one thread take for themselves."""
+    total = 0
+    for array in layout.arrays:
+        reader = array.source.open_reader(direct=direct)
+        total += reader.buffer_nbytes
+        reader.close()
+    return total
