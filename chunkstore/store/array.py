@@ -1,0 +1,522 @@
+"""How are the samples of one array read?"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import math
+import time
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from chunkstore import settings, system
+from chunkstore.container.reader import EntryReader
+from chunkstore.errors import ChunkStoreError, CorruptionError
+from chunkstore.format.stored_dtype import restored_dtype, stored_form
+from chunkstore.store.indexing import select
+from chunkstore.store.nodes import OWN_ATTRIBUTES, chunk_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from chunkstore.format.metadata import ArrayMetadata
+    from chunkstore.store.nodes import ArrayNode
+    from chunkstore.store.open_file import OpenFile
+
+# Below this a second thread costs more than it brings.
+_PARALLEL_NBYTES = 4 << 20
+_MAX_THREADS = 8
+
+
+class Array:
+    """One array of a store: lazy, read by index, never changed.
+
+    Axis 0 is the sample axis. Indexing follows NumPy (integers, negative ones, slices with steps,
+    lists, boolean masks, ``...``, ``None``) and returns new memory that the caller owns. Each
+    chunk that is touched is read, checked and decoded once for an index, whatever its order.
+
+    Notes
+    -----
+    Threads: all methods are safe in several threads and after a fork. An index that touches
+    several MiB is decoded by a few threads that end with the call.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, os, chunkstore as cs
+    >>> path = os.path.join(tempfile.mkdtemp(), "a.zarr.zip")
+    >>> cs.save(path, {"x": np.arange(20).reshape(10, 2)})
+    >>> with cs.open(path) as store:
+    ...     x = store["x"]
+    ...     x.shape, x[[5, 1], 0].tolist(), x[-1].tolist()
+    ((10, 2), [10, 2], [18, 19])
+    """
+
+    def __init__(self, file: OpenFile, node: ArrayNode) -> None:
+        self._file = file
+        self._node = node
+        self._metadata = node.metadata
+        try:
+            self._dtype, self._trailing = logical_form(node.metadata)
+        except ChunkStoreError as error:
+            raise error.located(file.path, node.path) from None
+
+    # ------------------------------------------------------------------ description
+
+    @property
+    def name(self) -> str:
+        """Its name in the store: the path of its node, ``""`` for the root."""
+        return self._node.path
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape; axis 0 counts samples."""
+        shape = self._metadata.shape
+        return shape[: len(shape) - len(self._trailing)]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type, in native byte order."""
+        return self._dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the decoded array."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def encoded_nbytes(self) -> int:
+        """Bytes that its chunks take in the file."""
+        return self._node.table.encoded_nbytes
+
+    @property
+    def chunk_shape(self) -> tuple[int, ...]:
+        """Shape of a chunk; the last along axis 0 may hold fewer samples."""
+        shape = self._metadata.chunk_shape
+        return shape[: len(shape) - len(self._trailing)]
+
+    @property
+    def chunk_length(self) -> int:
+        """Samples in a chunk."""
+        return self._metadata.chunk_shape[0] if self._metadata.chunk_shape else 1
+
+    @property
+    def num_chunks(self) -> int:
+        """Chunks along axis 0."""
+        return self._metadata.grid.counts[0] if self.ndim else 1
+
+    @property
+    def codec(self) -> str:
+        """The codec chain in short, such as ``"blosc zstd-1 bit"``."""
+        return str(self._metadata.codecs)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The user's attributes of this array; a copy."""
+        return {k: v for k, v in self._metadata.attributes.items() if k != OWN_ATTRIBUTES}
+
+    @property
+    def dimension_names(self) -> tuple[str | None, ...] | None:
+        """Names of the axes, or None."""
+        names = self._metadata.dimension_names
+        return None if names is None else names[: self.ndim]
+
+    @property
+    def fill_value(self) -> Any:
+        """Value of chunks that are not stored, in files of other writers."""
+        return self._metadata.fill_value
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of what an order of samples depends on: shape, data type, chunks, checksums."""
+        index, _, encoded_nbytes, crc = self._node.table.stored()
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(repr((self.shape, self.dtype.str, self.chunk_shape, self.codec)).encode())
+        for column in (index, encoded_nbytes, crc):
+            digest.update(np.ascontiguousarray(column).astype(column.dtype.newbyteorder("<")))
+        return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        return (
+            f"<chunkstore.Array {self.name!r} shape={self.shape} dtype={self.dtype} "
+            f"chunk_length={self.chunk_length} codec={self.codec!r}>"
+        )
+
+    # ------------------------------------------------------------------ reading
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError(f"array {self.name!r} has no axis 0, so it has no length")
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return the elements at an index, as new memory; a scalar where NumPy gives one.
+
+        Raises
+        ------
+        IndexError
+            Out of bounds, too many indices, or a mask of the wrong shape.
+        CorruptionError
+            A chunk is damaged or missing; names file, chunk and byte offset.
+        """
+        if not self.shape:
+            return self._read_scalar()[key]
+        selection = select(key, self.shape, self.name)
+        samples = selection.samples
+        if isinstance(samples, slice):
+            result = self._read_range(samples.start, samples.stop, selection.rest)
+        else:
+            result = self._read_numbers(samples, selection.rest)
+        return result if selection.after is None else result[selection.after]
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the samples one by one, decoding each chunk once."""
+        if not self.shape:
+            raise TypeError(f"array {self.name!r} has no axis 0 to iterate over")
+        for chunk in self.iter_chunks():
+            yield from chunk
+
+    def iter_chunks(self) -> Iterator[NDArray[Any]]:
+        """Yield the chunks in order, each a new array of up to ``chunk_length`` samples."""
+        for chunk_index in range(self.num_chunks):
+            start = chunk_index * self.chunk_length
+            yield self._read_range(start, min(start + self.chunk_length, len(self)), ())
+
+    @overload
+    def __array__(self) -> NDArray[Any]: ...
+    @overload
+    def __array__(self, dtype: DTypeLike | None, copy: bool | None = None) -> NDArray[Any]: ...
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return the whole array, if it is small.
+
+        Raises
+        ------
+        ValueError
+            It is larger than the setting ``asarray_nbytes``, or ``copy=False`` was asked for.
+        """
+        limit = settings.current().asarray_nbytes
+        if self.nbytes > limit:
+            raise ValueError(
+                f"array {self.name!r} takes {self.nbytes} bytes; reading it whole by np.asarray is "
+                f"allowed up to {limit} bytes. To train, give fit a loader: "
+                "chunkstore.Loader(store, ...).keras(). To read it all the same, write "
+                "array[...], or raise the limit: with chunkstore.defaults(asarray_nbytes=...)"
+            )
+        if copy is False:
+            raise ValueError(f"array {self.name!r} is on disk: reading it always copies")
+        whole: NDArray[Any] = self[...]
+        return whole if dtype is None else whole.astype(dtype, copy=False)
+
+    def open_reader(self, *, direct: bool = False, check: bool = True) -> ArrayReader:
+        """Return a reader of whole chunks, for one thread.
+
+        Parameters
+        ----------
+        direct
+            Read past the page cache, where the system can.
+        check
+            False leaves out the CRC-32 (for measuring its cost).
+        """
+        return ArrayReader(self._file, self._node, self._dtype, direct=direct, check=check)
+
+    def _read_scalar(self) -> NDArray[Any]:
+        out = _allocate(self.shape, self.dtype, self.name)
+        with self._file.array_reader(self) as reader:
+            reader.read_chunk_into(0, out)
+        return out
+
+    def _read_range(self, start: int, stop: int, rest: tuple[Any, ...]) -> NDArray[Any]:
+        """Return the samples ``[start, stop)``, each indexed by ``rest``."""
+        length = self.chunk_length
+        first, last = start // length, -(-stop // length) if stop > start else start // length
+        out = _allocate((stop - start, *self._rest_shape(rest)), self.dtype, self.name)
+        if out.size == 0:
+            return out
+
+        def task(reader: ArrayReader, chunk_index: int) -> None:
+            base = chunk_index * length
+            a, b = max(start, base), min(stop, base + length)
+            target = out[a - start : b - start]
+            if not rest and b - a == length:
+                reader.read_chunk_into(chunk_index, target)
+            else:
+                chunk = reader.read_chunk(chunk_index)[a - base : b - base]
+                target[...] = chunk[(slice(None), *rest)] if rest else chunk
+
+        self._run(task, range(first, last))
+        return out
+
+    def _read_numbers(self, samples: NDArray[np.int64], rest: tuple[Any, ...]) -> NDArray[Any]:
+        """Return the samples of these numbers, in this order, each chunk decoded once."""
+        out = _allocate((len(samples), *self._rest_shape(rest)), self.dtype, self.name)
+        if out.size == 0:
+            return out
+        chunks = samples // self.chunk_length
+        places = np.argsort(chunks, kind="stable")
+        sorted_chunks = chunks[places]
+        cuts = np.flatnonzero(np.diff(sorted_chunks)) + 1
+        bounds = np.concatenate([[0], cuts, [len(samples)]])
+        within = samples - chunks * self.chunk_length
+
+        def task(reader: ArrayReader, group: int) -> None:
+            dest = places[bounds[group] : bounds[group + 1]]
+            chunk = reader.read_chunk(int(chunks[dest[0]]))
+            taken = chunk.take(within[dest], axis=0)
+            out[dest] = taken[(slice(None), *rest)] if rest else taken
+
+        self._run(task, range(len(bounds) - 1))
+        return out
+
+    def _rest_shape(self, rest: tuple[Any, ...]) -> tuple[int, ...]:
+        sample_shape = self.shape[1:]
+        if not rest:
+            return sample_shape
+        try:
+            return np.broadcast_to(np.bool_(False), sample_shape)[rest].shape
+        except IndexError as error:
+            raise IndexError(f"array {self.name!r}: {error} (a sample has shape {sample_shape})") from None
+
+    def _run(self, task: Any, chunks: range) -> None:
+        """Run a task for every chunk, in several threads when that pays."""
+        chunk_nbytes = self.chunk_length * math.prod(self.shape[1:]) * self.dtype.itemsize
+        threads = min(
+            len(chunks),
+            system.calls.available_cores(),
+            _MAX_THREADS,
+            1 + len(chunks) * chunk_nbytes // _PARALLEL_NBYTES,
+        )
+        if threads < 2:
+            with self._file.array_reader(self) as reader:
+                for chunk_index in chunks:
+                    task(reader, chunk_index)
+            return
+
+        def stripe(first: int) -> None:
+            with self._file.array_reader(self) as reader:
+                for chunk_index in chunks[first::threads]:
+                    task(reader, chunk_index)
+
+        # Threads of this call only: nothing is left behind, and nothing to repair after a fork.
+        with concurrent.futures.ThreadPoolExecutor(threads, "chunkstore-read") as pool:
+            for future in [pool.submit(stripe, first) for first in range(threads)]:
+                future.result()
+
+    def __reduce__(self) -> Any:
+        return _reopen_array, (self._file.path, self.name, self.fingerprint)
+
+
+class ArrayReader:
+    """Reads whole chunks of one array, one after the other.
+
+    Attributes
+    ----------
+    read_nbytes, fetch_seconds, decode_seconds
+        Encoded bytes read so far, and the time that reading with checks and decoding took.
+
+    Notes
+    -----
+    Threads: one reader serves one thread.
+    """
+
+    def __init__(
+        self,
+        file: OpenFile,
+        node: ArrayNode,
+        dtype: np.dtype[Any],
+        *,
+        direct: bool,
+        check: bool = True,
+        entries: EntryReader | None = None,
+    ) -> None:
+        self._file = file
+        self._node = node
+        self._metadata = node.metadata
+        self._dtype = dtype
+        self._entries = entries or EntryReader(file.container, direct=direct, check=check)
+        self._scratch: NDArray[Any] | None = None
+        metadata = node.metadata
+        self._cell_nbytes = math.prod(metadata.chunk_shape) * metadata.dtype.itemsize
+        self._limit_nbytes = metadata.codecs.max_encoded_nbytes(self._cell_nbytes)
+        # One cell spans the whole sample: the usual case, decoded straight to its place.
+        self._one_cell = metadata.chunk_shape[1:] == metadata.shape[1:]
+        self.decode_seconds = 0.0
+
+    @property
+    def read_nbytes(self) -> int:
+        """Encoded bytes read so far."""
+        return self._entries.read_nbytes
+
+    @property
+    def fetch_seconds(self) -> float:
+        """Seconds spent reading and checking."""
+        return self._entries.fetch_seconds
+
+    @property
+    def buffer_nbytes(self) -> int:
+        """Bytes that its buffers may take: the largest encoded chunk, and a cell's scratch."""
+        largest = self._node.table.largest_encoded_nbytes
+        return largest + 2 * system.DIRECT_ALIGNMENT + (0 if self._one_cell else self._cell_nbytes)
+
+    def read_chunk_into(self, chunk_index: int, out: NDArray[Any]) -> None:
+        """Fill a caller's array with one chunk.
+
+        Parameters
+        ----------
+        chunk_index
+            Along axis 0.
+        out
+            Shape ``(chunk_length, *sample_shape)``, C-contiguous, writable, of the array's dtype.
+            Samples behind the array's end are unspecified. Not kept.
+
+        Raises
+        ------
+        CorruptionError
+            The chunk is damaged or missing.
+        """
+        if out.size == 0:
+            return
+        stored = out
+        if self._dtype != self._metadata.dtype:
+            stored = out.view(self._metadata.dtype).reshape(
+                *out.shape, *self._metadata.shape[out.ndim :]
+            )
+        if self._one_cell:
+            self._read_cell_into(chunk_index, stored)
+        else:
+            self._read_band_into(chunk_index, stored)
+
+    def read_chunk(self, chunk_index: int) -> NDArray[Any]:
+        """Return one chunk in the reader's scratch: valid until the next call."""
+        if self._scratch is None:
+            _, trailing = logical_form(self._metadata)
+            shape = self._metadata.shape[1 : len(self._metadata.shape) - len(trailing)]
+            self._scratch = _allocate(
+                (self._metadata.chunk_shape[0], *shape), self._dtype, self._node.path
+            )
+        self.read_chunk_into(chunk_index, self._scratch)
+        return self._scratch
+
+    def _read_cell_into(self, flat: int, out: NDArray[Any]) -> None:
+        node = self._node
+        place = node.table.find(flat)
+        if place is None:
+            if self._file.nodes.own is not None:
+                raise CorruptionError(
+                    "the chunk is missing, though the file was written complete",
+                    self._file.path,
+                    chunk_key(node, flat),
+                )
+            out[...] = self._metadata.fill_value
+            return
+        key = chunk_key(node, flat)
+        if place.nbytes > self._limit_nbytes:
+            raise CorruptionError(
+                f"the entry holds {place.nbytes} bytes; a chunk of {self._cell_nbytes} bytes takes "
+                f"at most {self._limit_nbytes} encoded",
+                self._file.path,
+                key,
+                place.offset,
+            )
+        encoded = self._entries.fetch(
+            key.encode(),
+            offset=place.offset,
+            encoded_nbytes=place.encoded_nbytes,
+            nbytes=place.nbytes,
+            crc=place.crc,
+        )
+        started = time.perf_counter()
+        try:
+            self._metadata.codecs.decode_into(encoded, out)
+        except ChunkStoreError as error:
+            raise error.located(self._file.path, key, place.offset) from None
+        self.decode_seconds += time.perf_counter() - started
+
+    def _read_band_into(self, chunk_index: int, out: NDArray[Any]) -> None:
+        """Put the cells together that lie side by side along the other axes."""
+        metadata = self._metadata
+        grid = metadata.grid
+        per_band = math.prod(grid.counts[1:])
+        cell = _allocate(metadata.chunk_shape, metadata.dtype, self._node.path)
+        for flat in range(chunk_index * per_band, (chunk_index + 1) * per_band):
+            self._read_cell_into(flat, cell)
+            place = tuple(
+                slice(i * c, min((i + 1) * c, n))
+                for i, c, n in zip(
+                    grid.coords(flat)[1:], metadata.chunk_shape[1:], metadata.shape[1:], strict=True
+                )
+            )
+            inner = tuple(slice(0, s.stop - s.start) for s in place)
+            out[(slice(None), *place)] = cell[(slice(None), *inner)]
+
+    def close(self) -> None:
+        """Give the buffers back."""
+        self._entries.close()
+        self._scratch = None
+
+    @property
+    def entries(self) -> EntryReader:
+        """The reader of the container's entries beneath."""
+        return self._entries
+
+
+def logical_form(metadata: ArrayMetadata) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Return the dtype that an array had before it was stored, and the axes that storing added.
+
+    Raises
+    ------
+    CorruptionError
+        What the attributes say does not fit what is stored.
+    """
+    own = metadata.attributes.get(OWN_ATTRIBUTES)
+    descriptor = own.get("dtype") if isinstance(own, dict) else None
+    if descriptor is None:
+        return metadata.dtype, ()
+    dtype = restored_dtype(descriptor)
+    stored_dtype, axes, _ = stored_form(dtype)
+    ndim = len(axes)
+    fits = stored_dtype == metadata.dtype and len(metadata.shape) > ndim
+    if ndim and fits:
+        fits = metadata.shape[-ndim:] == axes and metadata.chunk_shape[-ndim:] == axes
+    if not fits:
+        raise CorruptionError(
+            f"attributes.chunkstore.dtype says {dtype}, which a stored {metadata.dtype} array of "
+            f"shape {metadata.shape} cannot hold"
+        )
+    return dtype, axes
+
+
+def _allocate(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError) as error:
+        nbytes = math.prod(shape) * dtype.itemsize
+        raise ChunkStoreError(
+            f"array {name!r}: a result of shape {shape} and {nbytes} bytes cannot be allocated: "
+            f"{error}"
+        ) from None
+
+
+def _reopen_array(path: str, name: str, fingerprint: str) -> Array:
+    """Open an array again, in the process that unpickles it."""
+    from chunkstore.store.store import open_store
+
+    array = open_store(path)[name]
+    if array.fingerprint != fingerprint:
+        raise CorruptionError(
+            f"array {name!r} has changed since it was pickled: its fingerprint is "
+            f"{array.fingerprint}, expected {fingerprint}",
+            path,
+        )
+    return array

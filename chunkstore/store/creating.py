@@ -1,0 +1,297 @@
+"""How does a writer get its file: a new one, a finished one, or one that was never finished?"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from chunkstore.container.checksum import crc32
+from chunkstore.container.scan import walk
+from chunkstore.container.writer import ContainerWriter
+from chunkstore.errors import (
+    CorruptionError,
+    ExistingFileError,
+    FormatError,
+    IncompleteError,
+    UnsupportedError,
+)
+from chunkstore.format.metadata import ArrayMetadata, parse_node
+from chunkstore.format.stored_dtype import to_stored
+from chunkstore.store.array import logical_form
+from chunkstore.store.nodes import OWN_ATTRIBUTES
+from chunkstore.store.open_file import OpenFile
+from chunkstore.store.spec import ArraySpec, Storage, storage_options
+from chunkstore.store.store import PARTIAL_SUFFIX, Store, check_is_file
+from chunkstore.store.writer import Writer
+from chunkstore.system import ReadFile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chunkstore.store.array_writer import ArrayWriter
+
+
+def create(
+    path: str | os.PathLike[str],
+    *,
+    codec: str | None = None,
+    level: int | None = None,
+    shuffle: str | None = None,
+    chunk_nbytes: int | None = None,
+    arrays: Mapping[str, ArraySpec] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Writer:
+    """Create a file and return its writer.
+
+    Parameters
+    ----------
+    path
+        The file; by convention its name ends in ``.zarr.zip``. Until the writer is closed the
+        samples are in ``path + ".partial"``.
+    codec
+        ``"zstd"`` (default), ``"lz4"``, ``"lz4hc"``, ``"blosclz"``, ``"zlib"`` inside Blosc,
+        ``"gzip"``, or ``"raw"`` for data that is compressed already.
+    level
+        0 to 9, default 1: higher is smaller and slower to write.
+    shuffle
+        ``"none"``, ``"byte"``, ``"bit"``, or ``"auto"`` (default): the smallest on the first
+        chunk of each array.
+    chunk_nbytes
+        Decoded bytes that a chunk of the widest array aims at, default 1 MiB.
+    arrays
+        Specs by name, when data types and shapes are to be fixed before the first `append`.
+    attributes
+        JSON values kept in the file, ``store.attributes``.
+    overwrite
+        True replaces an existing file once the new one is complete, and drops a partial one.
+
+    Raises
+    ------
+    ExistingFileError
+        The file, or an unfinished one of that name, exists and ``overwrite`` is False.
+    LockedError
+        Another writer is creating it.
+    ValueError
+        A codec, level or shuffle that does not exist.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, os, chunkstore as cs
+    >>> path = os.path.join(tempfile.mkdtemp(), "train.zarr.zip")
+    >>> with cs.create(path, codec="lz4", level=5, attributes={"classes": ["a", "b"]}) as w:
+    ...     for _ in range(3):
+    ...         w.append(x=np.zeros((10, 4, 4), "u1"), y=np.zeros(10, "i8"))
+    >>> cs.open(path).num_samples
+    30
+    """
+    path = os.fspath(path)
+    storage = storage_options(codec, level, shuffle, chunk_nbytes)
+    if os.path.isdir(path):
+        check_is_file(path)
+    if os.path.exists(path) and not overwrite:
+        raise ExistingFileError(
+            "the file exists already; overwrite=True replaces it, chunkstore.append continues it",
+            path,
+            errno=17,
+        )
+    partial = path + PARTIAL_SUFFIX
+    if os.path.exists(partial):
+        container = _take_over_partial(partial, path, overwrite=overwrite)
+    else:
+        container = ContainerWriter(partial, create=True)
+    try:
+        writer = Writer(
+            container,
+            path,
+            storage=storage,
+            is_new=True,
+            overwrite=overwrite,
+            attributes=attributes,
+        )
+        writer.declare(arrays or {})
+    except BaseException:
+        container.close()
+        os.unlink(partial)
+        raise
+    return writer
+
+
+def _take_over_partial(partial: str, path: str, *, overwrite: bool) -> ContainerWriter:
+    """Empty a partial file that no writer has any more, if that is allowed."""
+    container = ContainerWriter(partial, create=False)
+    if not overwrite:
+        container.close()
+        raise ExistingFileError(
+            f"a writer of this file never finished and left {partial}. Continue it with "
+            "chunkstore.append(path, resume=True), save what is complete with `chunkstore repair`, "
+            "or drop it with overwrite=True",
+            path,
+            errno=17,
+        )
+    container.start_at(0)
+    return container
+
+
+def append(
+    path: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    codec: str | None = None,
+    level: int | None = None,
+    shuffle: str | None = None,
+) -> Writer:
+    """Continue a file and return its writer.
+
+    Parameters
+    ----------
+    path
+        A file of ours.
+    resume
+        True continues a file whose `create` never finished, from its last flush; look at the
+        writer's ``num_samples`` to see where that was. A finished file is continued as usual.
+    codec, level, shuffle
+        For arrays that are added by ``put``; the arrays of the file keep theirs.
+
+    Raises
+    ------
+    IncompleteError
+        There is only an unfinished file and ``resume`` is False.
+    LockedError
+        Another writer has the file.
+    UnsupportedError
+        The file was not written by chunkstore.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, os, chunkstore as cs
+    >>> path = os.path.join(tempfile.mkdtemp(), "train.zarr.zip")
+    >>> cs.save(path, {"y": np.arange(5)})
+    >>> with cs.append(path) as w:
+    ...     w.append(y=np.arange(5, 8))
+    >>> cs.open(path)["y"][...].tolist()
+    [0, 1, 2, 3, 4, 5, 6, 7]
+    """
+    path = os.fspath(path)
+    storage = storage_options(codec, level, shuffle, None)
+    partial = path + PARTIAL_SUFFIX
+    if resume and os.path.exists(partial):
+        return _continue(partial, path, storage, is_new=True)
+    check_is_file(path)
+    return _continue(path, path, storage, is_new=False)
+
+
+def _continue(file_path: str, path: str, storage: Storage, *, is_new: bool) -> Writer:
+    container = ContainerWriter(file_path, create=False)
+    try:
+        writer = Writer(container, path, storage=storage, is_new=is_new, overwrite=is_new)
+        try:
+            file = OpenFile(file_path)
+        except (IncompleteError, FormatError):
+            if not is_new:
+                raise
+            _continue_unflushed(writer, container, file_path)
+            return writer
+        try:
+            _continue_checkpoint(writer, container, file)
+        finally:
+            file.close()
+    except BaseException:
+        container.close()
+        raise
+    return writer
+
+
+def _continue_checkpoint(writer: Writer, container: ContainerWriter, file: OpenFile) -> None:
+    """Bring a writer to the state of a file's last checkpoint."""
+    nodes = file.nodes
+    if nodes.own is None:
+        raise UnsupportedError(
+            "only files written by chunkstore can be appended to; bring this one over with "
+            "chunkstore.save(path, chunkstore.open(...))",
+            file.path,
+        )
+    store = Store(file)
+    arrays: dict[str, ArrayWriter] = {}
+    for name in nodes.own["arrays"]:
+        node = nodes.arrays[name]
+        array_writer = _array_writer(
+            writer, name, node.metadata, aligned=name in nodes.own.get("aligned", [])
+        )
+        count = node.metadata.shape[0]
+        rest = count % array_writer.chunk_length
+        edge = None
+        if rest and not array_writer.is_empty:
+            samples = store[name][count - rest :]
+            edge = to_stored(samples) if samples.dtype != node.metadata.dtype else samples
+        _, *places = node.table.stored()
+        array_writer.restore((places[0], places[1], places[2]), count, edge)
+        arrays[name] = array_writer
+    writer.adopt(arrays, attributes=store.attributes, is_clean=True)
+    container.start_at(file.container.checkpoint.stop)
+
+
+def _continue_unflushed(writer: Writer, container: ContainerWriter, path: str) -> None:
+    """Continue a partial file that was never flushed: its arrays are known, samples are not.
+
+    The metadata reserve stands at the front; nothing behind it was acknowledged.
+    """
+    documents: dict[str, tuple[int, bytes]] = {}
+    stop = 0
+    file = ReadFile(path)
+    try:
+        for piece in walk(file, 0, file.size()):
+            header = piece.header
+            if header is None or not header.name.endswith(b"zarr.json"):
+                break
+            raw = file.read(header.encoded_nbytes, piece.start + header.data_start)
+            if crc32(raw) != header.crc:
+                break
+            documents[header.name.decode()] = (piece.start, raw)
+            stop = piece.stop
+    finally:
+        file.close()
+    root = documents.get("zarr.json")
+    attributes = {} if root is None else parse_node(root[1]).attributes
+    own = attributes.get(OWN_ATTRIBUTES, {})
+    names = own.get("arrays", [])
+    if root is None or any(f"{name}/zarr.json" not in documents for name in names):
+        # Killed before its first append was through: nothing is known yet.
+        container.start_at(0)
+        return
+    arrays: dict[str, ArrayWriter] = {}
+    for name in names:
+        node = parse_node(documents[f"{name}/zarr.json"][1])
+        if not isinstance(node, ArrayMetadata):
+            raise CorruptionError("it describes no array", path, f"{name}/zarr.json")
+        arrays[name] = _array_writer(writer, name, node, aligned=name in own["aligned"])
+    writer.adopt(
+        arrays,
+        attributes={k: v for k, v in attributes.items() if k != OWN_ATTRIBUTES},
+        reserve={name: (start, len(raw)) for name, (start, raw) in documents.items()},
+        is_clean=False,
+    )
+    container.start_at(stop)
+    container.durable = 0
+
+
+def _array_writer(
+    writer: Writer, name: str, metadata: ArrayMetadata, *, aligned: bool
+) -> ArrayWriter:
+    """Return a writer that continues an array of this metadata."""
+    dtype, trailing = logical_form(metadata)
+    shape = metadata.shape[1 : len(metadata.shape) - len(trailing)]
+    if metadata.chunk_shape[1:] != tuple(max(1, n) for n in metadata.shape[1:]):
+        raise CorruptionError(
+            f"array {name!r} of a chunkstore file must be chunked along axis 0 only, its chunk "
+            f"shape is {metadata.chunk_shape}"
+        )
+    spec = ArraySpec(
+        dtype,
+        shape,
+        chunk_length=metadata.chunk_shape[0],
+        attributes={k: v for k, v in metadata.attributes.items() if k != OWN_ATTRIBUTES},
+    )
+    array_writer = writer.array_writer(name, spec, metadata.chunk_shape[0], aligned=aligned)
+    array_writer.codecs = metadata.codecs
+    return array_writer

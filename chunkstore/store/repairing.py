@@ -1,0 +1,278 @@
+"""How is what is complete in a damaged file brought into a sound one?"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chunkstore.container.checksum import crc32
+from chunkstore.errors import (
+    ChunkStoreError,
+    CorruptionError,
+    ExistingFileError,
+    IncompleteError,
+    system_call_error,
+)
+from chunkstore.progress import progress_bar
+from chunkstore.store.array import logical_form
+from chunkstore.store.creating import create
+from chunkstore.store.nodes import OWN_ATTRIBUTES
+from chunkstore.store.report import RepairReport, merged
+from chunkstore.store.salvage import Place, Salvage, salvage
+from chunkstore.store.spec import ArraySpec
+from chunkstore.store.store import PARTIAL_SUFFIX, check_is_file
+from chunkstore.system import ReadFile
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chunkstore.format.metadata import ArrayMetadata
+    from chunkstore.store.writer import Writer
+
+
+def repair(
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    overwrite: bool = False,
+    progress: bool | None = None,
+) -> RepairReport:
+    """Save every complete sample of a damaged, cut or unfinished file into a new one.
+
+    The old file is not changed. A sample is saved if all aligned arrays still have it; the others
+    are left out, and the report says which of the old sample numbers they are. No value is ever
+    made up.
+
+    Parameters
+    ----------
+    path
+        A file of ours: damaged, cut short, or ``NAME.partial``. If only the partial file of this
+        name exists, that one is taken.
+    out
+        The new file. None is allowed for a partial file: the new one gets the final name.
+    overwrite
+        True replaces an existing ``out``.
+    progress
+        Show a bar on stderr; None shows it on a terminal when the work takes over a second.
+
+    Raises
+    ------
+    FormatError
+        Nothing of a store is left.
+    UnsupportedError
+        Another program wrote the file.
+    ExistingFileError
+        ``out`` exists.
+
+    Notes
+    -----
+    Entries are found by their local headers, so no directory is needed; each is checked by its
+    CRC-32 and by decoding it.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, os, chunkstore as cs
+    >>> path = os.path.join(tempfile.mkdtemp(), "a.zarr.zip")
+    >>> cs.save(path, {"x": np.arange(1000)})
+    >>> os.truncate(path, os.path.getsize(path) - 1)     # the end record is cut
+    >>> report = cs.repair(path, path + ".repaired")
+    >>> report.recovered_samples, cs.open(report.out)["x"][-1]
+    (1000, 999)
+    """
+    path = os.fspath(path)
+    source = path
+    try:
+        check_is_file(path)
+    except IncompleteError:
+        source = path + PARTIAL_SUFFIX
+    if out is None and source.endswith(PARTIAL_SUFFIX):
+        out = source.removesuffix(PARTIAL_SUFFIX)
+    if out is None:
+        raise ValueError("repair needs the path of a new file, `out`, unless it completes a partial one")
+    target = os.fspath(out)
+    if os.path.abspath(target) == os.path.abspath(source):
+        raise ValueError(f"repair writes a new file; out is the damaged one itself: {target}")
+    if os.path.exists(target) and not overwrite:
+        raise ExistingFileError(
+            "the file exists already; overwrite=True replaces it", target, errno=17
+        )
+    try:
+        file = ReadFile(source)
+    except OSError as error:
+        raise system_call_error(error, "the file cannot be opened", source) from error
+    try:
+        found = salvage(file)
+        return _rebuild(file, found, source, target, overwrite=overwrite, progress=progress)
+    except ChunkStoreError as error:
+        raise error.located(source) from None
+    finally:
+        file.close()
+
+
+def _rebuild(
+    file: ReadFile,
+    found: Salvage,
+    source: str,
+    target: str,
+    *,
+    overwrite: bool,
+    progress: bool | None,
+) -> RepairReport:
+    readers = {name: _ChunkSaver(file, found, name) for name in found.metadata}
+    aligned = {name: readers[name] for name in found.aligned}
+    total = max([found.num_samples, *(reader.num_samples for reader in aligned.values())])
+    lost: dict[str, list[tuple[int, int]]] = {}
+    dropped = [name for name in found.metadata if name not in aligned]
+    # A partial file stands where create would put its own: write beside it, then rename.
+    own_partial = source == target + PARTIAL_SUFFIX
+    place = target + ".repaired" if own_partial else target
+    recovered = 0
+    with create(place, attributes=found.attributes, overwrite=overwrite or own_partial) as writer:
+        writer.declare({name: reader.spec for name, reader in aligned.items()})
+        for name in aligned:
+            writer.use_codecs(name, found.metadata[name].codecs)
+        step = min((reader.length for reader in aligned.values()), default=1)
+        with progress_bar(total, what="repairing", unit="samples", show=progress) as advance:
+            for start in range(0, total, step):
+                stop = min(start + step, total)
+                recovered += _save_range(writer, aligned, start, stop, lost)
+                advance(stop - start)
+        for name in list(dropped):
+            if readers[name].save_whole(writer, name, found.messages):
+                dropped.remove(name)
+    if own_partial:
+        os.replace(place, target)
+        os.unlink(source)
+    return RepairReport(
+        source,
+        target,
+        total,
+        recovered,
+        {name: merged(ranges) for name, ranges in lost.items()},
+        tuple(dropped),
+        tuple(found.messages),
+    )
+
+
+def _save_range(
+    writer: Writer,
+    aligned: dict[str, _ChunkSaver],
+    start: int,
+    stop: int,
+    lost: dict[str, list[tuple[int, int]]],
+) -> int:
+    """Append the samples ``[start, stop)`` that all arrays have; return how many."""
+    good = np.ones(stop - start, np.bool_)
+    blocks = {}
+    for name, reader in aligned.items():
+        samples, is_there = reader.read(start, stop)
+        blocks[name] = samples
+        if not is_there.all():
+            gone = np.flatnonzero(~is_there) + start
+            edges = np.flatnonzero(np.diff(gone) != 1) + 1
+            for run in np.split(gone, edges):
+                lost.setdefault(name, []).append((int(run[0]), int(run[-1]) + 1))
+        good &= is_there
+    count = int(good.sum())
+    if count:
+        writer.append_mapping({name: block[good] for name, block in blocks.items()}, owned=True)
+    return count
+
+
+class _ChunkSaver:
+    """Reads the saved chunks of one array."""
+
+    def __init__(self, file: ReadFile, found: Salvage, name: str) -> None:
+        self._file = file
+        self._metadata: ArrayMetadata = found.metadata[name]
+        self._chunks = found.chunks[name]
+        self._messages = found.messages
+        self._name = name
+        self._cached = -1
+        self._is_sound = False
+        self.length = self._metadata.chunk_shape[0]
+        self.dtype, trailing = logical_form(self._metadata)
+        ndim = len(self._metadata.shape) - len(trailing)
+        self.sample_shape = self._metadata.shape[1:ndim]
+        own_samples = self._metadata.shape[0]
+        # Whole chunks behind the last counted sample were written later.
+        later = [i for i in self._chunks if (i + 1) * self.length > own_samples]
+        edge = own_samples // self.length
+        is_short = own_samples % self.length and edge not in found.whole[name]
+        later = [i for i in later if not (i == edge and is_short)]
+        self.num_samples = max([own_samples, *((i + 1) * self.length for i in later)])
+        if is_short and edge in self._chunks and not later:
+            self.num_samples = own_samples
+        self._short = (edge, own_samples % self.length) if is_short else (-1, 0)
+        self._chunk: NDArray[Any] = np.zeros(
+            (self.length, *self.sample_shape), self.dtype
+        )
+
+    @property
+    def spec(self) -> ArraySpec:
+        """What the new array is like."""
+        attributes = {
+            k: v for k, v in self._metadata.attributes.items() if k != OWN_ATTRIBUTES
+        }
+        return ArraySpec(
+            self.dtype, self.sample_shape, chunk_length=self.length, attributes=attributes
+        )
+
+    def read(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Return samples ``[start, stop)`` and which of them are there."""
+        samples = np.zeros((stop - start, *self.sample_shape), self.dtype)
+        is_there = np.zeros(stop - start, np.bool_)
+        if math.prod(self.sample_shape) == 0:
+            is_there[: max(0, self.num_samples - start)] = True
+            return samples, is_there
+        for index in range(start // self.length, -(-stop // self.length)):
+            base = index * self.length
+            limit = base + (self._short[1] if index == self._short[0] else self.length)
+            a, b = max(start, base), min(stop, limit)
+            if a < b and self._load(index):
+                samples[a - start : b - start] = self._chunk[a - base : b - base]
+                is_there[a - start : b - start] = True
+        return samples, is_there
+
+    def save_whole(self, writer: Writer, name: str, messages: list[str]) -> bool:
+        """Put an array of another length, if all of it is there; return whether it was."""
+        length = self._metadata.shape[0]
+        samples, is_there = self.read(0, length)
+        if not is_there.all():
+            messages.append(
+                f"array {name!r} is left out: {int((~is_there).sum())} of {length} entries are gone"
+            )
+            return False
+        writer.put(name, samples, aligned=False, attributes=self.spec.attributes)
+        return True
+
+    def _load(self, index: int) -> bool:
+        if index != self._cached:
+            self._cached = index
+            self._is_sound = self._decode(index)
+        return self._is_sound
+
+    def _decode(self, index: int) -> bool:
+        place: Place | None = self._chunks.get(index)
+        if place is None:
+            return False
+        data = self._file.read(place.nbytes, place.data_offset)
+        try:
+            if len(data) < place.nbytes or crc32(data) != place.crc:
+                raise CorruptionError("crc32 differs")
+            stored = self._chunk
+            if self.dtype != self._metadata.dtype:
+                stored = stored.view(self._metadata.dtype).reshape(
+                    self._metadata.chunk_shape
+                )
+            self._metadata.codecs.decode_into(data, stored)
+        except ChunkStoreError as error:
+            self._messages.append(
+                f"chunk {index} of array {self._name!r} at byte {place.offset} is damaged: "
+                f"{error.message}"
+            )
+            return False
+        return True

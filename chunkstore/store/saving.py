@@ -1,0 +1,145 @@
+"""How does a set of arrays go into a file in one call, and come back?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from chunkstore.progress import progress_bar
+from chunkstore.store.creating import create
+from chunkstore.store.samples import as_source, block_bounds
+from chunkstore.store.spec import ArraySpec
+from chunkstore.store.store import open_store
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+
+def save(
+    path: str | os.PathLike[str],
+    arrays: Mapping[str, Any],
+    *,
+    unaligned: Mapping[str, Any] | None = None,
+    codec: str | None = None,
+    level: int | None = None,
+    shuffle: str | None = None,
+    chunk_nbytes: int | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    progress: bool | None = None,
+) -> None:
+    """Write arrays of equal length into one file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    arrays
+        By name: NumPy, dask, zarr, h5py, or anything with ``shape``, ``dtype`` and slices, all of
+        one length along axis 0. Read block by block: never more than some 16 MiB of each at a time
+        (of dask, at least one of its blocks). Must not change during the call.
+    unaligned
+        Further arrays of any length, for example a mean image.
+    codec, level, shuffle, chunk_nbytes, attributes, overwrite
+        See `chunkstore.create`.
+    progress
+        Show a bar on stderr; None shows it on a terminal when the work takes over a second.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Unequal lengths, or something that cannot be stored.
+    ChunkStoreError
+        See `chunkstore.create`.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, os, chunkstore as cs
+    >>> path = os.path.join(tempfile.mkdtemp(), "a.zarr.zip")
+    >>> cs.save(path, {"x": np.ones((3, 2)), "y": np.arange(3)}, unaligned={"mean": np.ones(2)})
+    >>> cs.load(path)["y"].tolist()
+    [0, 1, 2]
+    """
+    if not isinstance(arrays, Mapping):
+        raise TypeError(
+            f"save takes a mapping from names to arrays, such as {{'x': x}}; got "
+            f"{type(arrays).__name__}"
+        )
+    if not arrays:
+        raise ValueError("save needs at least one array, got none")
+    sources = {name: as_source(name, value) for name, value in arrays.items()}
+    lengths = {name: source.shape[0] for name, source in sources.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(
+            "all arrays must have the same number of samples along axis 0, got "
+            + ", ".join(f"{name}: {length}" for name, length in lengths.items())
+            + "; arrays of other lengths go into unaligned={...}"
+        )
+    others = {name: as_source(name, value) for name, value in (unaligned or {}).items()}
+    if shared := sorted(set(others) & set(sources)):
+        raise ValueError(f"{', '.join(shared)}: given as aligned and as unaligned")
+    specs = {
+        name: ArraySpec(source.dtype, source.shape[1:]) for name, source in sources.items()
+    }
+    total = sum(source.nbytes for source in (*sources.values(), *others.values()))
+    with (
+        create(
+            path,
+            codec=codec,
+            level=level,
+            shuffle=shuffle,
+            chunk_nbytes=chunk_nbytes,
+            arrays=specs,
+            attributes=attributes,
+            overwrite=overwrite,
+        ) as writer,
+        progress_bar(total, what="writing", show=progress) as advance,
+    ):
+        widest = max(sources.values(), key=lambda source: source.nbytes)
+        for start, stop in block_bounds(widest, writer.chunk_length):
+            blocks = {name: source.block(start, stop) for name, source in sources.items()}
+            writer.append_mapping(blocks, owned=True)
+            advance(sum(block.nbytes for block in blocks.values()))
+        for name, source in others.items():
+            writer.put(name, source.value, aligned=False)
+            advance(source.nbytes)
+
+
+def load(
+    path: str | os.PathLike[str], names: Iterable[str] | None = None
+) -> dict[str, NDArray[Any]]:
+    """Read whole arrays into memory.
+
+    Parameters
+    ----------
+    path
+        The file.
+    names
+        Which arrays; None reads all.
+
+    Returns
+    -------
+    New arrays by name, owned by the caller.
+
+    Raises
+    ------
+    KeyError
+        An array that is not in the file.
+    ChunkStoreError
+        See `chunkstore.open`.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, os, chunkstore as cs
+    >>> path = os.path.join(tempfile.mkdtemp(), "a.zarr.zip")
+    >>> cs.save(path, {"x": np.arange(6).reshape(3, 2)})
+    >>> cs.load(path, ["x"])["x"].tolist()
+    [[0, 1], [2, 3], [4, 5]]
+    """
+    if isinstance(names, str):
+        raise TypeError(f"names is a list of names, got the string {names!r}; write [{names!r}]")
+    with open_store(path) as store:
+        return {name: store[name][...] for name in (store if names is None else names)}

@@ -1,0 +1,169 @@
+"""What is fixed about an array before its first sample is written?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from chunkstore import settings
+from chunkstore.format.codecs import CODEC_NAMES
+from chunkstore.format.stored_dtype import stored_form
+
+# numcodecs takes buffers below 2 GiB.
+MAX_CHUNK_NBYTES = (1 << 31) - 1
+SHUFFLES = ("auto", "none", "byte", "bit")
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """Data type, sample shape and storage of an array.
+
+    Parameters
+    ----------
+    dtype
+        Any NumPy type without objects: bool, integers, floats, complex, datetime64, timedelta64,
+        fixed-length strings, and structures of these.
+    sample_shape
+        Shape of one sample, ``()`` for one number a sample.
+    codec, level, shuffle
+        See `chunkstore.create`; None takes the writer's.
+    chunk_length
+        Samples in a chunk; None lets the writer choose.
+    attributes
+        JSON values that describe the array.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A value that is not allowed; says what is.
+
+    Examples
+    --------
+    >>> import chunkstore as cs
+    >>> cs.ArraySpec("uint8", (64, 64, 3), codec="lz4", level=5).sample_nbytes
+    12288
+    """
+
+    dtype: Any
+    sample_shape: tuple[int, ...] = ()
+    codec: str | None = None
+    level: int | None = None
+    shuffle: str | None = None
+    chunk_length: int | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        dtype = np.dtype(self.dtype).newbyteorder("=")
+        stored_form(dtype)  # refuses what cannot be stored
+        object.__setattr__(self, "dtype", dtype)
+        shape = tuple(int(n) for n in np.atleast_1d(np.asarray(self.sample_shape, np.int64)))
+        if any(n < 0 for n in shape):
+            raise ValueError(f"sample_shape must not be negative, got {self.sample_shape}")
+        object.__setattr__(self, "sample_shape", shape)
+        if self.codec is not None or self.level is not None:
+            check_codec(self.codec or settings.DEFAULT_CODEC, self.level or 0)
+        if self.shuffle is not None:
+            check_shuffle(self.shuffle)
+        if self.chunk_length is not None and (
+            isinstance(self.chunk_length, bool) or self.chunk_length < 1
+        ):
+            raise ValueError(f"chunk_length must be at least 1 sample, got {self.chunk_length}")
+
+    @property
+    def sample_nbytes(self) -> int:
+        """Decoded bytes of a sample."""
+        return math.prod(self.sample_shape) * int(self.dtype.itemsize)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How a writer stores arrays that say nothing themselves; checks itself."""
+
+    codec: str
+    level: int
+    shuffle: str
+    chunk_nbytes: int
+
+    def __post_init__(self) -> None:
+        check_codec(self.codec, self.level)
+        check_shuffle(self.shuffle)
+        if not 1 <= self.chunk_nbytes <= MAX_CHUNK_NBYTES:
+            raise ValueError(
+                f"chunk_nbytes must be in [1, {MAX_CHUNK_NBYTES}], got {self.chunk_nbytes}"
+            )
+
+
+def storage_options(
+    codec: str | None, level: int | None, shuffle: str | None, chunk_nbytes: int | None
+) -> Storage:
+    """Return the options with the settings in force in place of None."""
+    now = settings.current()
+    return Storage(
+        now.codec if codec is None else codec,
+        now.level if level is None else level,
+        now.shuffle if shuffle is None else shuffle,
+        now.chunk_nbytes if chunk_nbytes is None else chunk_nbytes,
+    )
+
+
+def check_codec(codec: str, level: int) -> None:
+    """Raise ValueError, saying what is allowed, for a codec or level that does not exist."""
+    if codec not in CODEC_NAMES:
+        raise ValueError(f"codec must be one of {', '.join(CODEC_NAMES)}; got {codec!r}")
+    if isinstance(level, bool) or not isinstance(level, int) or not 0 <= level <= 9:
+        raise ValueError(f"level must be a whole number from 0 to 9, got {level!r}")
+
+
+def check_shuffle(shuffle: str) -> None:
+    """Raise ValueError, saying what is allowed, for a shuffle that does not exist."""
+    if shuffle not in SHUFFLES:
+        raise ValueError(f"shuffle must be one of {', '.join(SHUFFLES)}; got {shuffle!r}")
+
+
+def choose_chunk_lengths(
+    specs: dict[str, ArraySpec], *, target_nbytes: int, base: int | None = None
+) -> dict[str, int]:
+    """Return the chunk length of each array of aligned samples.
+
+    Parameters
+    ----------
+    specs
+        By name; a ``chunk_length`` given there stands.
+    target_nbytes
+        Decoded bytes that a chunk of the widest array aims at.
+    base
+        Chunk length of the widest array, if that is settled already.
+
+    Returns
+    -------
+    The widest sample decides the base; a narrower array takes the base times the smallest power
+    of two that makes a chunk of 16 KiB, so that samples stay aligned without tiny entries.
+    """
+    if base is None:
+        given = [s for s in specs.values() if s.chunk_length is not None]
+        widest = max(specs.values(), key=lambda spec: spec.sample_nbytes)
+        if widest.chunk_length is not None:
+            base = widest.chunk_length
+        elif given:
+            base = min(spec.chunk_length or 1 for spec in given)
+        else:
+            base = max(1, target_nbytes // max(1, widest.sample_nbytes))
+    lengths = {}
+    for name, spec in specs.items():
+        if spec.chunk_length is not None:
+            lengths[name] = spec.chunk_length
+        else:
+            length = base
+            while length * max(1, spec.sample_nbytes) < settings.LEAST_CHUNK_NBYTES:
+                length *= 2
+            lengths[name] = length
+        if lengths[name] * spec.sample_nbytes > MAX_CHUNK_NBYTES:
+            raise ValueError(
+                f"array {name!r}: a chunk of {lengths[name]} samples of {spec.sample_nbytes} bytes "
+                f"takes {lengths[name] * spec.sample_nbytes} bytes, at most {MAX_CHUNK_NBYTES} are "
+                "allowed; choose a smaller chunk_length"
+            )
+    return lengths

@@ -1,0 +1,236 @@
+"""What does a person see who opens a file?"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from chunkstore.errors import (
+    ChunkStoreWarning,
+    DirectoryGivenError,
+    IncompleteError,
+    MissingFileError,
+)
+from chunkstore.store.array import Array
+from chunkstore.store.nodes import OWN_ATTRIBUTES
+from chunkstore.store.open_file import OpenFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PARTIAL_SUFFIX = ".partial"
+
+
+class Store(Mapping[str, Array]):
+    """An open file: a read-only mapping from names to arrays.
+
+    Arrays in nested groups are named by path, ``store["group/x"]``; a file whose root is itself an
+    array holds that one array under the name ``""``. Opened by `chunkstore.open`.
+
+    Notes
+    -----
+    A store keeps seeing what it found on opening, also while a writer appends. Close it, or use it
+    in a ``with`` block. Threads: safe in several threads and after a fork. A pickled store is
+    opened again by its path.
+    """
+
+    def __init__(self, file: OpenFile) -> None:
+        self._file = file
+        self._arrays = {path: Array(file, node) for path, node in file.nodes.arrays.items()}
+
+    def __getitem__(self, name: str) -> Array:
+        try:
+            return self._arrays[name]
+        except KeyError:
+            there = ", ".join(repr(known) for known in self._arrays) or "none"
+            raise KeyError(f"{self.path}: no array {name!r}; there are {there}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    @property
+    def path(self) -> str:
+        """The file."""
+        return self._file.path
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The user's attributes of the file; a copy."""
+        return {k: v for k, v in self._file.nodes.root.items() if k != OWN_ATTRIBUTES}
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether chunkstore wrote the file: then nothing in it may be missing."""
+        return self._file.nodes.own is not None
+
+    @property
+    def sample_arrays(self) -> tuple[str, ...]:
+        """Names of the arrays whose axis 0 counts the file's samples.
+
+        Of other people's files: those that have the length of the longest array.
+        """
+        own = self._file.nodes.own
+        if own is not None:
+            return tuple(own.get("aligned", ()))
+        lengths = {name: array.shape[0] for name, array in self._arrays.items() if array.shape}
+        longest = max(lengths.values(), default=0)
+        return tuple(name for name, length in lengths.items() if length == longest)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples in the file: the common length of its sample arrays."""
+        own = self._file.nodes.own
+        if own is not None:
+            return int(own.get("num_samples", 0))
+        return max((array.shape[0] for array in self._arrays.values() if array.shape), default=0)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays decoded."""
+        return sum(array.nbytes for array in self._arrays.values())
+
+    @property
+    def encoded_nbytes(self) -> int:
+        """Bytes of all chunks in the file."""
+        return sum(array.encoded_nbytes for array in self._arrays.values())
+
+    @property
+    def file_nbytes(self) -> int:
+        """Bytes of the file up to the checkpoint in force."""
+        return self._file.container.checkpoint.stop
+
+    @property
+    def dead_nbytes(self) -> int:
+        """Bytes that nothing uses any more: replaced entries and old directories."""
+        return self._file.nodes.dead_nbytes
+
+    @property
+    def format_version(self) -> int | None:
+        """Version of our format, or None in a file of another writer."""
+        own = self._file.nodes.own
+        return None if own is None else int(own["version"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all arrays: equal only for equal data in equal chunks."""
+        return "-".join(array.fingerprint[:8] for array in self._arrays.values())
+
+    def zarr(self) -> Any:
+        """Return the zarr-python view of the file, read-only: a ``zarr.Group`` or ``zarr.Array``.
+
+        Imports zarr-python, which takes longer than all of chunkstore.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile, os, chunkstore as cs
+        >>> path = os.path.join(tempfile.mkdtemp(), "a.zarr.zip")
+        >>> cs.save(path, {"x": np.arange(3)})
+        >>> cs.open(path).zarr()["x"][:].tolist()
+        [0, 1, 2]
+        """
+        import zarr
+
+        return zarr.open(zarr.storage.ZipStore(self.path, mode="r"), mode="r")
+
+    def close(self) -> None:
+        """Close the file; again is allowed. Arrays of this store read no more."""
+        self._file.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"<chunkstore.Store {self.path!r} num_samples={self.num_samples} "
+            f"arrays={list(self._arrays)}>"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __reduce__(self) -> Any:
+        return open_store, (self.path,)
+
+
+def open_store(path: str | os.PathLike[str]) -> Store:
+    """Open a file for reading.
+
+    Parameters
+    ----------
+    path
+        A ``*.zarr.zip`` file of ours, or any zip that holds a zarr v2 or v3 hierarchy.
+
+    Returns
+    -------
+    A read-only mapping from names to arrays; close it, or use it in a ``with`` block. Opening
+    reads the directory and the metadata, not the data.
+
+    Raises
+    ------
+    MissingFileError, DirectoryGivenError, PermissionRefusedError
+        The system refused; each is also the matching ``OSError``.
+    IncompleteError
+        The file is still being written, or its writer never finished.
+    FormatError, CorruptionError, UnsupportedError
+        It is no store, it is damaged, or it uses a feature that is not read; each says what and
+        where.
+
+    Warns
+    -----
+    ChunkStoreWarning
+        An append to the file was interrupted: what was flushed before is opened.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, os, chunkstore as cs
+    >>> path = os.path.join(tempfile.mkdtemp(), "train.zarr.zip")
+    >>> cs.save(path, {"x": np.zeros((100, 8), "f4"), "y": np.arange(100)})
+    >>> store = cs.open(path)
+    >>> store.num_samples, list(store), store["y"][10:13].tolist()
+    (100, ['x', 'y'], [10, 11, 12])
+    >>> store.close()
+    """
+    path = os.fspath(path)
+    check_is_file(path)
+    store = Store(OpenFile(path))
+    torn = store._file.container.checkpoint.torn_nbytes
+    if torn:
+        warnings.warn(
+            f"{path}: {torn} bytes behind the last checkpoint belong to an append that was "
+            f"interrupted or is still running; opened with the {store.num_samples} samples of "
+            "that checkpoint. `chunkstore.append` goes on from there",
+            ChunkStoreWarning,
+            stacklevel=2,
+        )
+    return store
+
+
+def check_is_file(path: str) -> None:
+    """Raise the error that helps most when a path names no finished file."""
+    if os.path.isdir(path):
+        raise DirectoryGivenError(
+            "this is a directory; chunkstore reads single files. To bring a zarr directory into "
+            "one file: zip its contents from inside it without compression (zip -0 -r)",
+            path,
+            errno=21,
+        )
+    if not os.path.exists(path):
+        if os.path.exists(path + PARTIAL_SUFFIX):
+            raise IncompleteError(
+                f"the file is not complete: {path + PARTIAL_SUFFIX} is being written, or its "
+                "writer stopped. Continue it with chunkstore.append(path, resume=True), or save "
+                "what is complete with `chunkstore repair`",
+                path,
+            )
+        raise MissingFileError("there is no such file", path, errno=2)

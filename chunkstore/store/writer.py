@@ -1,0 +1,518 @@
+"""How does a file come into being and grow?
+
+Samples go to array writers, which cut them into chunks; chunks go through the pipeline to the
+container. A flush writes edge chunks, metadata and a directory behind them; closing a new file fills in
+the metadata at its front and gives it its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from chunkstore import system
+from chunkstore.container.checksum import crc32
+from chunkstore.errors import ChunkStoreError
+from chunkstore.store.array_writer import ArrayWriter
+from chunkstore.store.documents import (
+    chunk_records,
+    encode_document,
+    metadata_documents,
+    metadata_records,
+    reserve_nbytes,
+)
+from chunkstore.store.encoding import ChunkPipeline
+from chunkstore.store.nodes import OWN_ATTRIBUTES
+from chunkstore.store.samples import (
+    as_samples,
+    as_source,
+    check_array_name,
+    iter_blocks,
+    spec_of,
+)
+from chunkstore.store.spec import ArraySpec, choose_chunk_lengths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from chunkstore.container.writer import ContainerWriter
+    from chunkstore.store.spec import Storage
+
+_MAX_ENCODE_THREADS = 32
+
+
+class Writer:
+    """Writes samples to a file; made by `chunkstore.create` and `chunkstore.append`.
+
+    Use it in a ``with`` block: leaving the block completes the file. If an exception leaves it, a
+    file being created stays as ``NAME.partial`` with what was appended so far, and a file being
+    appended to goes back to its last flush.
+
+    Attributes
+    ----------
+    attributes
+        The user's attributes of the file, JSON values; change them until the file is closed.
+
+    Notes
+    -----
+    Threads: for one thread at a time; chunks are encoded in threads of its own, at most three for
+    each of them in memory. Not for a forked child, and never pickled.
+    """
+
+    def __init__(
+        self,
+        container: ContainerWriter,
+        path: str,
+        *,
+        storage: Storage,
+        is_new: bool,
+        overwrite: bool = False,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.path = path
+        self.attributes: dict[str, Any] = dict(attributes or {})
+        self._container = container
+        self._storage = storage
+        self._is_new = is_new
+        self._overwrite = overwrite
+        self._arrays: dict[str, ArrayWriter] = {}
+        # Offset and padded size of the metadata entries at the front that close() fills in.
+        self._reserve: dict[str, tuple[int, int]] = {}
+        self._documents: dict[str, dict[str, Any]] = {}
+        self._is_dirty = is_new
+        self._is_closed = False
+        self._pid = os.getpid()
+        threads = min(system.calls.available_cores(), _MAX_ENCODE_THREADS)
+        self._pipeline = ChunkPipeline(container, threads=threads)
+        self._token = uuid.uuid4().hex
+
+    # ------------------------------------------------------------------ description
+
+    @property
+    def num_samples(self) -> int:
+        """Samples appended so far, those of earlier writers included."""
+        return next((a.num_samples for a in self._arrays.values() if a.aligned), 0)
+
+    @property
+    def specs(self) -> dict[str, ArraySpec]:
+        """Data type, sample shape and chunk length of the arrays so far, by name."""
+        return {name: writer.spec for name, writer in self._arrays.items()}
+
+    @property
+    def chunk_length(self) -> int:
+        """Samples in the shortest chunk of the aligned arrays, 1 before the first append."""
+        return min((w.chunk_length for w in self._arrays.values() if w.aligned), default=1)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "open"
+        return f"<chunkstore.Writer {self.path!r} {state} num_samples={self.num_samples}>"
+
+    # ------------------------------------------------------------------ writing
+
+    def append(self, **arrays: Any) -> None:
+        """Append samples to all aligned arrays at once.
+
+        Parameters
+        ----------
+        **arrays
+            By name, anything that ``numpy.asarray`` takes, shape ``(n, *sample_shape)`` with the
+            same ``n``. The first call decides which arrays there are, their data types and sample
+            shapes; later calls give the same ones. The memory is copied: it may change as soon as
+            the call returns.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Missing or unknown names, unequal lengths, another sample shape or dtype; says what
+            was expected. Nothing of the call is written then.
+        SystemCallError
+            The system refused to write, also for an earlier call.
+        """
+        self._append(arrays, owned=False)
+
+    def append_mapping(self, arrays: Mapping[str, Any], *, owned: bool = False) -> None:
+        """Append like `append`, with names that need not be Python identifiers.
+
+        Parameters
+        ----------
+        arrays
+            Samples by name.
+        owned
+            True promises that the memory does not change until `flush` or `close`: whole chunks
+            are then encoded from where they lie.
+        """
+        self._append(dict(arrays), owned=owned)
+
+    def _append(self, arrays: dict[str, Any], *, owned: bool) -> None:
+        self._check_usable()
+        if not arrays:
+            raise ValueError("append needs at least one array, got none")
+        aligned = {name: writer for name, writer in self._arrays.items() if writer.aligned}
+        if aligned:
+            _check_names(set(arrays), set(aligned))
+            specs = {name: writer.spec for name, writer in aligned.items()}
+        else:
+            specs = {name: spec_of(name, value) for name, value in arrays.items()}
+        samples = {name: as_samples(name, arrays[name], specs[name]) for name in arrays}
+        lengths = {name: len(block) for name, block in samples.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(
+                "all arrays of one append must have the same number of samples, got "
+                + ", ".join(f"{name}: {length}" for name, length in lengths.items())
+            )
+        if not aligned:
+            self._start_arrays(specs)
+            aligned = {name: writer for name, writer in self._arrays.items() if writer.aligned}
+        count = next(iter(lengths.values()))
+        if count:
+            self._is_dirty = True
+        position = 0
+        while position < count:
+            # Up to the nearest chunk end of any array: the order of chunks in the file depends on
+            # the samples alone, not on how they were cut into calls.
+            step = min(count - position, *(writer.room for writer in aligned.values()))
+            for name, writer in aligned.items():
+                writer.append(
+                    samples[name][position : position + step], self._pipeline, owned=owned
+                )
+            position += step
+
+    def put(
+        self,
+        name: str,
+        array: Any,
+        *,
+        aligned: bool = True,
+        codec: str | None = None,
+        level: int | None = None,
+        shuffle: str | None = None,
+        chunk_length: int | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add a whole array, or replace one.
+
+        Parameters
+        ----------
+        name
+            Of the array.
+        array
+            Anything with ``shape``, ``dtype`` and slices: NumPy, HDF5, zarr, dask; or what
+            ``numpy.asarray`` takes. Read block by block.
+        aligned
+            True: one entry a sample, so its length must be `num_samples`. False: any length, for
+            example a mean image or class names.
+        codec, level, shuffle, chunk_length, attributes
+            See `chunkstore.create`.
+
+        Raises
+        ------
+        ValueError
+            An aligned array of another length.
+
+        Notes
+        -----
+        The old array stays in force until the next `flush` or `close` has put the new one on the
+        device; its bytes stay in the file, unused, until `chunkstore.compact`.
+        """
+        self._check_usable()
+        check_array_name(name, self._arrays)
+        source = as_source(name, array)
+        others = {
+            other: writer
+            for other, writer in self._arrays.items()
+            if writer.aligned and other != name
+        }
+        if aligned and others and source.shape[0] != self.num_samples:
+            raise ValueError(
+                f"array {name!r} has {source.shape[0]} samples, but the file holds "
+                f"{self.num_samples}; an array of another length is stored with aligned=False"
+            )
+        spec = ArraySpec(
+            source.dtype,
+            tuple(source.shape[1:]),
+            codec=codec,
+            level=level,
+            shuffle=shuffle,
+            chunk_length=chunk_length,
+            attributes=dict(attributes or {}),
+        )
+        base = min((writer.chunk_length for writer in others.values()), default=None)
+        lengths = choose_chunk_lengths(
+            {name: spec},
+            target_nbytes=self._storage.chunk_nbytes,
+            base=base if aligned and chunk_length is None else None,
+        )
+        writer = self.array_writer(name, spec, lengths[name], aligned=aligned)
+        for block in iter_blocks(source, writer.chunk_length):
+            position = 0
+            samples = as_samples(name, block, spec)
+            while position < len(samples):
+                step = min(len(samples) - position, writer.room)
+                writer.append(samples[position : position + step], self._pipeline, owned=True)
+                position += step
+        writer.write_edge(self._pipeline)
+        self._pipeline.drain()
+        self._arrays[name] = writer
+        self._is_dirty = True
+
+    def flush(self) -> None:
+        """Make everything appended so far durable.
+
+        When it returns, the samples are on the device and survive a crash, a full disk or a pulled
+        plug. Each flush leaves a directory of some 60 bytes a chunk and a short edge chunk behind,
+        so flush every few hundred MiB, not after each batch.
+
+        Raises
+        ------
+        SystemCallError
+            The system refused; the flush before is still in force.
+        """
+        self._check_usable()
+        if not self._is_dirty and not self._attributes_changed():
+            return
+        self._write_edges()
+        entries = {
+            name: self._write_document(name, document)
+            for name, document in self._current_documents().items()
+        }
+        self._checkpoint(entries)
+        self._is_dirty = False
+
+    def close(self) -> None:
+        """Complete the file and close it; again is allowed.
+
+        Raises
+        ------
+        SystemCallError
+            The system refused; what was flushed before is still there.
+        """
+        if self._is_closed:
+            return
+        try:
+            self._check_usable()
+            if self._is_new:
+                self._finish()
+            else:
+                self.flush()
+        except BaseException:
+            self._release(keep_tail=False)
+            raise
+        self._release(keep_tail=True)
+
+    def abort(self) -> None:
+        """Close without completing: what was not flushed is dropped. Again is allowed."""
+        if not self._is_closed:
+            self._release(keep_tail=False)
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        if kind is None:
+            self.close()
+        elif not self._is_closed:
+            try:
+                if self._is_new and self.num_samples:
+                    # Not a finished file, but nothing is thrown away: resume or repair it.
+                    with contextlib.suppress(ChunkStoreError):
+                        self.flush()
+            finally:
+                is_empty = self._is_new and self._container.durable == 0
+                self._release(keep_tail=False)
+                if is_empty:
+                    with contextlib.suppress(OSError):
+                        os.unlink(self._container.path)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a chunkstore.Writer cannot be pickled or copied: it holds the lock of its file; give "
+            "other processes the samples to compute and append them here"
+        )
+
+    def __dask_tokenize__(self) -> str:
+        return self._token
+
+    # ------------------------------------------------------------------ inside
+
+    def _check_usable(self) -> None:
+        if self._is_closed:
+            raise ValueError(f"{self.path}: the writer is closed")
+        if os.getpid() != self._pid:
+            raise ValueError(
+                f"{self.path}: the writer belongs to the process that opened it; a forked child "
+                "must not write with it"
+            )
+
+    def array_writer(
+        self, name: str, spec: ArraySpec, chunk_length: int, *, aligned: bool
+    ) -> ArrayWriter:
+        storage = self._storage
+        return ArrayWriter(
+            name,
+            spec,
+            chunk_length=chunk_length,
+            codec=spec.codec or storage.codec,
+            level=storage.level if spec.level is None else spec.level,
+            shuffle=spec.shuffle or storage.shuffle,
+            aligned=aligned,
+        )
+
+    def adopt(
+        self,
+        arrays: dict[str, ArrayWriter],
+        *,
+        attributes: Mapping[str, Any],
+        reserve: Mapping[str, tuple[int, int]] | None = None,
+        is_clean: bool,
+    ) -> None:
+        """Take over arrays of an earlier writer, when a file is continued.
+
+        Parameters
+        ----------
+        arrays
+            In the file's order.
+        attributes
+            Of the file.
+        reserve
+            Metadata entries at the front that `close` may fill in: ``(offset, nbytes)`` by name.
+        is_clean
+            Whether a checkpoint lists all of it.
+        """
+        self._arrays = dict(arrays)
+        self.attributes = dict(attributes)
+        self._reserve = dict(reserve or {})
+        self._is_dirty = not is_clean
+        self._documents = self._current_documents() if is_clean else {}
+
+    def _start_arrays(self, specs: dict[str, ArraySpec]) -> None:
+        """Fix the aligned arrays, and reserve room for their metadata at the front."""
+        for name in specs:
+            check_array_name(name, {k: w for k, w in self._arrays.items() if k != name})
+        lengths = choose_chunk_lengths(
+            specs,
+            target_nbytes=self._storage.chunk_nbytes,
+        )
+        started = {
+            name: self.array_writer(name, spec, lengths[name], aligned=True)
+            for name, spec in specs.items()
+        }
+        for name in started:
+            # A name that was put as an unaligned array before is replaced.
+            self._arrays.pop(name, None)
+        self._arrays = {**started, **self._arrays}
+        if self._is_new and self._container.position == 0:
+            for name, document in self._current_documents().items():
+                size = reserve_nbytes(document)
+                raw = encode_document(document, nbytes=size)
+                offset = self._container.append_entry(name.encode(), raw, crc32(raw))
+                self._reserve[name] = (offset, len(raw))
+
+    def declare(self, arrays: Mapping[str, ArraySpec]) -> None:
+        """Fix the arrays before the first sample.
+
+        Parameters
+        ----------
+        arrays
+            Specs by name.
+        """
+        self._check_usable()
+        if any(writer.aligned for writer in self._arrays.values()):
+            raise ValueError("the arrays of the file are fixed already")
+        if arrays:
+            self._start_arrays(dict(arrays))
+
+    def _current_documents(self) -> dict[str, dict[str, Any]]:
+        if OWN_ATTRIBUTES in self.attributes:
+            raise ValueError(
+                f"the attribute name {OWN_ATTRIBUTES!r} belongs to the file format; choose another"
+            )
+        for writer in self._arrays.values():
+            writer.settle_codecs()
+        documents = metadata_documents(
+            {name: writer.metadata() for name, writer in self._arrays.items()},
+            aligned=[name for name, writer in self._arrays.items() if writer.aligned],
+            num_samples=self.num_samples,
+            attributes=self.attributes,
+        )
+        _check_json(documents["zarr.json"]["attributes"])
+        return documents
+
+    def _attributes_changed(self) -> bool:
+        before = self._documents.get("zarr.json")
+        return before is None or before["attributes"] != self._current_documents()["zarr.json"][
+            "attributes"
+        ]
+
+    def _write_edges(self) -> None:
+        for writer in self._arrays.values():
+            writer.write_edge(self._pipeline)
+        self._pipeline.drain()
+
+    def _write_document(self, name: str, document: dict[str, Any]) -> tuple[int, int, int]:
+        raw = encode_document(document)
+        crc = crc32(raw)
+        return self._container.append_entry(name.encode(), raw, crc), len(raw), crc
+
+    def _finish(self) -> None:
+        """Write what a complete new file needs and give it its name."""
+        self._write_edges()
+        entries = {}
+        for name, document in self._current_documents().items():
+            offset, room = self._reserve.get(name, (0, -1))
+            raw = encode_document(document, nbytes=room)
+            if len(raw) == room:
+                # No checkpoint lists the reserve, so nothing durable is overwritten.
+                crc = crc32(raw)
+                self._container.overwrite_entry(name.encode(), raw, crc, offset=offset)
+                entries[name] = (offset, room, crc)
+            else:
+                entries[name] = self._write_document(name, document)
+        self._checkpoint(entries)
+        self._container.rename(self.path, overwrite=self._overwrite)
+
+    def _checkpoint(self, entries: dict[str, tuple[int, int, int]]) -> None:
+        places = {name: writer.places() for name, writer in self._arrays.items()}
+        num_records = len(entries) + sum(len(columns[0]) for columns in places.values())
+
+        def pieces() -> Iterator[bytes]:
+            yield from metadata_records(entries)
+            for name, columns in places.items():
+                yield from chunk_records(
+                    name, len(self._arrays[name].chunk_shape) - 1, columns
+                )
+
+        self._container.checkpoint(pieces(), num_records)
+        self._documents = self._current_documents()
+
+    def _release(self, *, keep_tail: bool) -> None:
+        self._is_closed = True
+        if os.getpid() != self._pid:
+            return
+        self._pipeline.close()
+        if not keep_tail:
+            self._container.abandon()
+        self._container.close()
+
+
+def _check_names(given: set[str], expected: set[str]) -> None:
+    if given != expected:
+        words = []
+        if missing := sorted(expected - given):
+            words.append(f"missing: {', '.join(missing)}")
+        if unknown := sorted(given - expected):
+            words.append(f"unknown: {', '.join(unknown)}")
+        raise ValueError(
+            f"every append gives the same arrays, {', '.join(sorted(expected))}; "
+            + "; ".join(words)
+            + ". A whole array is added with put(name, array)"
+        )
+
+
+def _check_json(attributes: dict[str, Any]) -> None:
+    try:
+        json.dumps(attributes, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"attributes must be JSON values (NaN is none): {error}") from None
