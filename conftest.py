@@ -1,15 +1,19 @@
-"""How do doctests run: in an empty folder, and only where the packages they import are there?"""
+"""How do all tests and doctests run: on which backend, in which folder, with which packages?"""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# Keras' own default is TensorFlow, which the smaller environment has not.
+os.environ.setdefault("KERAS_BACKEND", "jax")
 
 # Folders of the package in which a file may need an optional package.
 OPTIONAL_FOLDERS = ("adapters", "importers")

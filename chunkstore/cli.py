@@ -81,7 +81,8 @@ def info(*, file: str, as_json: bool) -> None:
     click.echo(
         f"{format_nbytes(facts['file_nbytes'])} on disk, "
         f"{format_nbytes(facts['nbytes'])} decoded, "
-        f"{format_nbytes(facts['dead_nbytes'])} dead (chunkstore compact frees them)"
+        f"{format_nbytes(facts['dead_nbytes'])} dead"
+        + (" (chunkstore compact frees them)" if facts["dead_nbytes"] else "")
     )
     rows = [
         (
@@ -109,9 +110,9 @@ def info(*, file: str, as_json: bool) -> None:
 @click.argument("file", type=click.Path())
 @_report_errors
 def verify(*, file: str, as_json: bool) -> None:
-    """Check every entry of FILE: headers, CRC-32, frames, metadata, coverage.
+    """Check every entry of FILE.
 
-    Ends with exit code 1 if anything is damaged, and says which samples are lost.
+    Headers, CRC-32, frames and metadata must be right, and no chunk may be missing. Ends with exit code 1 if anything is damaged, and says which samples are lost.
     """
     report = cs.verify(file)
     if as_json:
@@ -132,7 +133,7 @@ def verify(*, file: str, as_json: bool) -> None:
 
 @main.command(epilog="Example: chunkstore repair train.zarr.zip --out repaired.zarr.zip")
 @click.argument("file", type=click.Path())
-@click.option("--out", type=click.Path(), help="Write the repaired file here.")
+@click.option("--out", type=click.Path(), help="The new file; may be left out for NAME.partial.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @_report_errors
 def repair(*, file: str, out: str | None, overwrite: bool, as_json: bool) -> None:
@@ -156,12 +157,13 @@ def repair(*, file: str, out: str | None, overwrite: bool, as_json: bool) -> Non
 
 @main.command(epilog="Example: chunkstore compact train.zarr.zip")
 @click.argument("file", type=click.Path())
-@click.option("--out", type=click.Path(), help="Write the compact file here; by default in place.")
+@click.option("--out", type=click.Path(), help="The new file; by default FILE itself is replaced.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @_report_errors
 def compact(*, file: str, out: str | None, overwrite: bool, as_json: bool) -> None:
-    """Free the dead bytes of FILE: entries that were replaced, old directories.
+    """Free the dead bytes of FILE.
 
+    Appends and replaced arrays leave entries and directories behind that nothing uses any more.
     Stored chunks are copied as they are.
     """
     report = cs.compact(file, out, overwrite=overwrite)

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import chunkstore as cs
 from chunkstore.cli import main
 
-X = np.arange(1000 * 12, dtype=np.uint16).reshape(1000, 4, 3)
+X = np.arange(1000 * 128, dtype=np.uint16).reshape(1000, 16, 8)
 Y = np.arange(1000, dtype=np.int64)
 
 
@@ -27,7 +27,7 @@ def run():
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "train.zarr.zip"
-    with cs.create(path, attributes={"origin": "counting"}, chunk_nbytes=1 << 12) as writer:
+    with cs.create(path, attributes={"origin": "counting"}, chunk_nbytes=1 << 14) as writer:
         writer.append(x=X, y=Y)
     return path
 
@@ -49,7 +49,7 @@ def test_info_shows_arrays_shapes_dtypes_and_codecs(run, path):
     lines = result.stdout.splitlines()
     assert lines[0] == f"{path}: format 1, 1,000 samples"
     assert lines[3].split()[:3] == ["array", "shape", "dtype"]
-    assert lines[4].split()[:3] == ["x", "1000x4x3", "uint16"]
+    assert lines[4].split()[:3] == ["x", "1000x16x8", "uint16"]
     assert lines[5].split()[:3] == ["y", "1000", "int64"]
     assert lines[-1] == 'attributes: {"origin": "counting"}'
 
@@ -63,7 +63,7 @@ def test_info_as_json_holds_what_the_store_says(run, path):
     with cs.open(path) as store:
         assert list(by_name) == list(store)
         assert by_name["x"]["codec"] == store["x"].codec
-    assert by_name["x"]["shape"] == [1000, 4, 3]
+    assert by_name["x"]["shape"] == [1000, 16, 8]
     assert by_name["x"]["nbytes"] == X.nbytes
     assert by_name["x"]["ratio"] == pytest.approx(X.nbytes / by_name["x"]["encoded_nbytes"])
 
