@@ -112,7 +112,8 @@ def info(*, file: str, as_json: bool) -> None:
 def verify(*, file: str, as_json: bool) -> None:
     """Check every entry of FILE.
 
-    Headers, CRC-32, frames and metadata must be right, and no chunk may be missing. Ends with exit code 1 if anything is damaged, and says which samples are lost.
+    Headers, CRC-32, frames and metadata must be right, and no chunk may be missing. Ends with
+    exit code 1 if anything is damaged, and says which samples are lost.
     """
     report = cs.verify(file)
     if as_json:
