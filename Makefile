@@ -35,7 +35,8 @@ check: .venv/.stamp
 test-all: .venv-all/.stamp
 	set -e; for backend in $(BACKENDS); do \
 	    echo "== Keras on $$backend"; \
-	    KERAS_BACKEND=$$backend CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest tests/adapters; \
+	    KERAS_BACKEND=$$backend CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest \
+	        $(wildcard chunkstore/adapters) tests/adapters; \
 	done
 
 bench: .venv-bench/.stamp
