@@ -14,6 +14,7 @@ from chunkstore.errors import (
     FormatError,
     IncompleteError,
     LockedError,
+    SystemCallError,
     UnsupportedError,
 )
 from chunkstore.settings import defaults
@@ -30,7 +31,7 @@ from chunkstore.store import (
     save,
     verify,
 )
-from chunkstore.store import open_store as open  # noqa: A004 - cs.open, as in gzip.open
+from chunkstore.store import open_store as open
 
 if TYPE_CHECKING:
     from chunkstore.pipeline.loader import Loader
@@ -49,6 +50,7 @@ __all__ = [
     "Loader",
     "LockedError",
     "Store",
+    "SystemCallError",
     "UnsupportedError",
     "Writer",
     "append",

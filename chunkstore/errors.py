@@ -14,8 +14,8 @@ The tree, grouped by what a handler would do::
         ├── PermissionRefusedError  also PermissionError
         └── DirectoryGivenError  also IsADirectoryError
 
-Argument mistakes are ``ValueError``, ``TypeError`` or ``KeyError``. Facts about data that do not stop
-the work are ``ChunkStoreWarning``.
+Argument mistakes are ``ValueError``, ``TypeError`` or ``KeyError``. Facts about data that do not
+stop the work are ``ChunkStoreWarning``.
 """
 
 from __future__ import annotations

@@ -54,8 +54,9 @@ class Settings:
     asarray_nbytes: int = DEFAULT_ASARRAY_NBYTES
 
 
+_BUILT_IN = Settings()
 _current: contextvars.ContextVar[Settings] = contextvars.ContextVar(
-    "chunkstore_settings", default=Settings()
+    "chunkstore_settings", default=_BUILT_IN
 )
 
 

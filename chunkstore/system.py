@@ -157,7 +157,7 @@ class NativeCalls(PortableCalls):
 
         def sync_data(self, descriptor: int) -> None:
             """Ask the drive itself: macOS's fsync leaves data in the drive's cache."""
-            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # type: ignore[attr-defined]  # macOS only
 
     elif hasattr(os, "fdatasync"):
 
@@ -217,7 +217,7 @@ class NativeCalls(PortableCalls):
         def open_direct(self, path: str) -> int | None:
             """Open and tell the system not to cache what is read."""
             descriptor = os.open(path, os.O_RDONLY)
-            fcntl.fcntl(descriptor, fcntl.F_NOCACHE, 1)
+            fcntl.fcntl(descriptor, fcntl.F_NOCACHE, 1)  # type: ignore[attr-defined]  # macOS only
             return descriptor
 
     if hasattr(os, "sched_getaffinity"):
@@ -389,7 +389,7 @@ def write_at(descriptor: int, pieces: list[bytes | memoryview], offset: int) -> 
 @contextlib.contextmanager
 def replaced_calls(table: SystemCalls) -> Iterator[None]:
     """Use another table of calls inside a ``with`` block; for tests of the portable fallback."""
-    global calls  # noqa: PLW0603 - the one table that the whole module looks up
+    global calls
     before = calls
     calls = table
     try:

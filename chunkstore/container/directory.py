@@ -7,6 +7,7 @@ blocks, so opening takes the tables that the caller keeps and not the directory 
 
 from __future__ import annotations
 
+import itertools
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -64,7 +65,8 @@ class Records:
 
     def name(self, row: int) -> bytes:
         """Return the name in one row."""
-        return self.names[row].tobytes()
+        name: bytes = self.names[row].tobytes()
+        return name
 
 
 def iter_records(
@@ -105,7 +107,8 @@ def iter_records(
         buffer += fresh
         position += wanted
         used, before = 0, seen
-        for records, used in _iter_runs(buffer, in_order=in_order, base=base):
+        for records, stop_of_run in _iter_runs(buffer, in_order=in_order, base=base):
+            used = stop_of_run
             records.index[...] += before
             seen += len(records)
             if seen > num_records:
@@ -317,7 +320,7 @@ def build_records(
         bounds = [0, *cuts.tolist(), len(offset)]
         return b"".join(
             build_records(names[a:b], offset[a:b], nbytes[a:b], crc[a:b])
-            for a, b in zip(bounds[:-1], bounds[1:], strict=True)
+            for a, b in itertools.pairwise(bounds)
         )
     zip64 = bool(large.any())
     name_nbytes = names.shape[1]

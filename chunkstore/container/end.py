@@ -196,7 +196,11 @@ def _checkpoint_before_torn_tail(file: ReadFile, size: int) -> Checkpoint:
                 break
             in_directory = False
         elif piece.kind == "cut":
-            if in_directory and size - piece.start >= layout.END.size and _is_end(file, piece.start):
+            if (
+                in_directory
+                and size - piece.start >= layout.END.size
+                and _is_end(file, piece.start)
+            ):
                 problem = f"the end record at byte {piece.start} claims a comment behind the file"
         else:
             if in_directory:

@@ -209,11 +209,7 @@ def parse_zip64_extra(
 def build_end(*, num_records: int, directory_start: int, directory_nbytes: int) -> bytes:
     """Return the end record, with the zip64 end record and locator before it when needed."""
     end64 = b""
-    if (
-        num_records >= LIMIT16
-        or directory_start >= LIMIT32
-        or directory_nbytes >= LIMIT32
-    ):
+    if num_records >= LIMIT16 or directory_start >= LIMIT32 or directory_nbytes >= LIMIT32:
         end64 = END64.pack(
             END64_SIGNATURE,
             END64.size - 12,

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chunkstore import system
 from chunkstore.container import layout
 from chunkstore.container.checksum import crc32
 from chunkstore.container.directory import Records, iter_records
 from chunkstore.container.end import Checkpoint, find_checkpoint
 from chunkstore.errors import ChunkStoreError, CorruptionError, system_call_error
-from chunkstore import system
 from chunkstore.system import DIRECT_ALIGNMENT, ReadFile
 
 if TYPE_CHECKING:
@@ -241,9 +241,7 @@ class EntryReader:
         head_nbytes = layout.LOCAL.size + len(name) + self._extra_guess
         view = self._read(offset, head_nbytes + encoded_nbytes)
         _, _, flags, method, _, _, local_crc, local_encoded, local_nbytes, name_n, extra_n = (
-            layout.LOCAL.unpack_from(view)
-            if len(view) >= layout.LOCAL.size
-            else (b"",) + (0,) * 10
+            layout.LOCAL.unpack_from(view) if len(view) >= layout.LOCAL.size else (b"",) + (0,) * 10
         )
         data_start = layout.LOCAL.size + name_n + extra_n
         if data_start != head_nbytes or view[:4] != layout.LOCAL_SIGNATURE:

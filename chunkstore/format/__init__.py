@@ -1,1 +1,1 @@
-"""zarr metadata, chunk grid and codec chain: bytes to arrays and back. Knows no files, no threads."""
+"""zarr metadata, chunk grid, codec chain: bytes to arrays and back. No files, no threads."""

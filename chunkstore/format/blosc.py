@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from numcodecs import blosc
 
@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 Shuffle = Literal["none", "byte", "bit"]
 BLOSC_CODECS = ("blosclz", "lz4", "lz4hc", "zlib", "zstd")
 # The names of zarr v3 and the numbers of c-blosc.
-ZARR_SHUFFLES = {"none": "noshuffle", "byte": "shuffle", "bit": "bitshuffle"}
-_NUMBERS = {"none": 0, "byte": 1, "bit": 2}
+ZARR_SHUFFLES: Final[dict[Shuffle, str]] = {
+    "none": "noshuffle",
+    "byte": "shuffle",
+    "bit": "bitshuffle",
+}
+_NUMBERS: Final[dict[Shuffle, int]] = {"none": 0, "byte": 1, "bit": 2}
 # c-blosc adds at most a header; it falls back to a plain copy otherwise.
 OVERHEAD_NBYTES = 16
 MAX_TYPESIZE = 255
@@ -59,7 +63,9 @@ class BloscCodec:
             raise CorruptionError(f"blosc frame is cut short: {len(frame)} bytes")
         nbytes = int.from_bytes(frame[4:8], "little")
         if nbytes > limit:
-            raise CorruptionError(f"blosc frame claims {nbytes} bytes, at most {limit} are expected")
+            raise CorruptionError(
+                f"blosc frame claims {nbytes} bytes, at most {limit} are expected"
+            )
         return nbytes
 
     def max_encoded_nbytes(self, nbytes: int) -> int:

@@ -79,6 +79,4 @@ def check_frame(frame: bytes | memoryview, expected_nbytes: int) -> None:
         )
     num_blocks = -(-nbytes // block_nbytes)
     if num_blocks > (size - HEADER_NBYTES) // 4:
-        raise CorruptionError(
-            f"blosc frame has no room for the starts of its {num_blocks} blocks"
-        )
+        raise CorruptionError(f"blosc frame has no room for the starts of its {num_blocks} blocks")

@@ -94,9 +94,10 @@ class CodecChain:
             raise UnsupportedError("sharded arrays and Fortran order are read, not written")
         if self.endian is not None and not self._is_native:
             chunk = chunk.byteswap()
-        data: Any = memoryview(np.ascontiguousarray(chunk)).cast("B") if chunk.size else b""
+        data: bytes | memoryview = b""
+        if chunk.size:
+            data = np.ascontiguousarray(chunk).reshape(-1).view(np.uint8).data
         if self.compressor is not None:
-            # The array, not the bytes: c-blosc takes its element size from the configuration.
             return self.compressor.encode(data)
         for codec in self.others:
             data = codec.encode(data)
@@ -212,9 +213,7 @@ class CodecChain:
         return " + ".join(parts) or "raw"
 
 
-def default_codecs(
-    dtype: np.dtype[Any], *, codec: str, level: int, shuffle: Shuffle
-) -> CodecChain:
+def default_codecs(dtype: np.dtype[Any], *, codec: str, level: int, shuffle: Shuffle) -> CodecChain:
     """Return the chain that we write.
 
     Parameters
@@ -261,7 +260,7 @@ def smallest_shuffle(chunk: NDArray[Any], *, codec: str, level: int) -> Shuffle:
     if chunk.dtype.itemsize == 1:
         # Byte shuffle moves nothing then.
         candidates = ("none", "bit")
-    data = memoryview(chunk).cast("B")
+    data = chunk.reshape(-1).view(np.uint8).data
     sizes = {
         shuffle: len(BloscCodec(codec, level, shuffle, chunk.dtype.itemsize).encode(data))
         for shuffle in candidates
@@ -329,7 +328,9 @@ def _parse_named(item: Any) -> tuple[str, dict[str, Any]]:
     unknown = set(item) - {"name", "configuration", "must_understand"}
     options = item.get("configuration", {})
     if unknown or not isinstance(options, dict):
-        raise FormatError(f"codec {item['name']!r} must have a name and a configuration: {item!r:.200}")
+        raise FormatError(
+            f"codec {item['name']!r} must have a name and a configuration: {item!r:.200}"
+        )
     return item["name"], options
 
 
@@ -380,7 +381,7 @@ def _parse_blosc(options: dict[str, Any], dtype: np.dtype[Any]) -> BloscCodec:
         raise UnsupportedError("blosc with snappy is not read: no current decoder has it")
     if codec not in BLOSC_CODECS:
         raise FormatError(f"blosc has cname {codec!r}; allowed are {', '.join(BLOSC_CODECS)}")
-    shuffles = {zarr_name: ours for ours, zarr_name in ZARR_SHUFFLES.items()}
+    shuffles: dict[Any, Shuffle] = {theirs: ours for ours, theirs in ZARR_SHUFFLES.items()}
     shuffle = options.get("shuffle")
     if shuffle not in shuffles:
         raise FormatError(f"blosc has shuffle {shuffle!r}; allowed are {', '.join(shuffles)}")
@@ -441,9 +442,7 @@ def parse_v2_codecs(
             raise FormatError(f"v2 blosc has shuffle {number!r}, allowed are -1, 0, 1 and 2")
         options["shuffle"] = ("noshuffle", "shuffle", "bitshuffle")[number]
         options.pop("typesize", None)
-        return CodecChain(
-            native, endian, _parse_blosc(options, native), is_fortran=is_fortran
-        )
+        return CodecChain(native, endian, _parse_blosc(options, native), is_fortran=is_fortran)
     if name in ("zlib", "gzip"):
         level = _level(str(name), options.get("level", 1), -1, 9)
         other: BytesCodec = GzipCodec(level, is_zlib=name == "zlib")

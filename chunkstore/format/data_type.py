@@ -63,15 +63,15 @@ def parse_v2_dtype(value: Any) -> np.dtype[Any]:
     match = _V2_PATTERN.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise UnsupportedError(
-            f"v2 data type {_shown(value)} is not read; numbers and bool are, such as '<f4' or '|u1'"
+            f"v2 data type {_shown(value)} is not read; numbers and bool are, such as '<f4'"
         )
     try:
-        dtype = np.dtype(value)
+        dtype: np.dtype[Any] = np.dtype(str(value))
     except TypeError:
         raise FormatError(f"v2 data type {_shown(value)} does not exist") from None
     if dtype.newbyteorder("=").name not in CORE_NAMES:
         raise UnsupportedError(f"v2 data type {_shown(value)} is not read")
-    return dtype
+    return np.dtype(dtype)
 
 
 def parse_fill_value(value: Any, dtype: np.dtype[Any]) -> Any:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 
 from chunkstore.errors import FormatError, UnsupportedError
 from chunkstore.format.codecs import CodecChain, parse_codecs, parse_v2_codecs
@@ -27,6 +26,7 @@ from chunkstore.format.data_type import (
 from chunkstore.format.grid import ChunkGrid, ChunkKeyEncoding
 
 if TYPE_CHECKING:
+    import numpy as np
     from collections.abc import Callable
 
 MAX_NBYTES = 64 << 20
@@ -89,7 +89,7 @@ class ArrayMetadata:
     chunk_shape: tuple[int, ...]
     fill_value: Any
     codecs: CodecChain
-    chunk_keys: ChunkKeyEncoding = ChunkKeyEncoding()
+    chunk_keys: ChunkKeyEncoding = field(default_factory=ChunkKeyEncoding)
     dimension_names: tuple[str | None, ...] | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     zarr_format: Literal[2, 3] = 3
@@ -152,7 +152,9 @@ def parse_node(raw: bytes) -> ArrayMetadata | GroupMetadata:
     """
     document = parse_json_object(raw)
     if document.get("zarr_format") != 3 or type(document["zarr_format"]) is not int:
-        raise FormatError(f"zarr_format is {document.get('zarr_format')!r}, expected 3 in a zarr.json")
+        raise FormatError(
+            f"zarr_format is {document.get('zarr_format')!r}, expected 3 in a zarr.json"
+        )
     kind = document.get("node_type")
     if kind == "array":
         return _parse_array(document)
@@ -297,9 +299,7 @@ def _lengths(what: str, value: Any, *, least: int) -> tuple[int, ...]:
     return tuple(value)
 
 
-def _check_size(
-    shape: tuple[int, ...], chunk_shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> None:
+def _check_size(shape: tuple[int, ...], chunk_shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if len(chunk_shape) != len(shape):
         raise FormatError(f"shape {shape} and chunk shape {chunk_shape} have different axes")
     if math.prod(shape) * dtype.itemsize >= _MAX_ARRAY_NBYTES or any(

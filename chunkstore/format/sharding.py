@@ -85,9 +85,7 @@ class ShardingCodec:
     def _read_index(self, view: memoryview) -> NDArray[np.uint64]:
         size = self._index_nbytes
         if len(view) < size:
-            raise CorruptionError(
-                f"the shard has {len(view)} bytes, its index alone takes {size}"
-            )
+            raise CorruptionError(f"the shard has {len(view)} bytes, its index alone takes {size}")
         raw: Any = view[:size] if self.is_index_first else view[len(view) - size :]
         if self.has_checksum:
             raw = Crc32cCodec().decode(raw, size)
@@ -151,7 +149,7 @@ def parse_sharding(
         or any(whole % part for whole, part in zip(shard_shape, shape, strict=True))
     ):
         raise FormatError(
-            f"sharding_indexed has chunk_shape {shape!r}; each must divide the shard's {shard_shape}"
+            f"sharding_indexed has chunk_shape {shape!r}; each must divide {shard_shape}"
         )
     location = options.get("index_location", "end")
     if location not in ("start", "end"):

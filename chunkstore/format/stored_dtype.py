@@ -73,7 +73,7 @@ def _describe(dtype: np.dtype[Any]) -> Any:
             return {"base": _describe(base), "shape": list(shape)}
         stored_form(dtype)
         return dtype.newbyteorder("<").str
-    fields = dtype.fields or {}
+    fields: Any = dtype.fields
     return {
         "names": list(dtype.names),
         "formats": [_describe(fields[name][0]) for name in dtype.names],

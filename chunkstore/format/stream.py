@@ -51,7 +51,9 @@ class ZstdCodec:
         try:
             decoded = zstd.decompress(bytes(encoded), out)
         except (RuntimeError, ValueError, SystemError) as error:
-            raise CorruptionError(f"zstd frame does not decode to {expected} bytes: {error}") from None
+            raise CorruptionError(
+                f"zstd frame does not decode to {expected} bytes: {error}"
+            ) from None
         return decoded
 
     def max_encoded_nbytes(self, nbytes: int) -> int:

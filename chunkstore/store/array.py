@@ -141,11 +141,11 @@ class Array:
     @property
     def fingerprint(self) -> str:
         """Digest of what an order of samples depends on: shape, data type, chunks, checksums."""
-        index, _, encoded_nbytes, crc = self._node.table.stored()
+        index, places = self._node.table.stored()
         digest = hashlib.blake2b(digest_size=16)
         digest.update(repr((self.shape, self.dtype.str, self.chunk_shape, self.codec)).encode())
-        for column in (index, encoded_nbytes, crc):
-            digest.update(np.ascontiguousarray(column).astype(column.dtype.newbyteorder("<")))
+        for column in (index, places.encoded_nbytes, places.crc):
+            digest.update(column.astype("<i8").tobytes())
         return digest.hexdigest()
 
     def __repr__(self) -> str:
@@ -284,9 +284,12 @@ class Array:
         if not rest:
             return sample_shape
         try:
-            return np.broadcast_to(np.bool_(False), sample_shape)[rest].shape
+            shape: tuple[int, ...] = np.broadcast_to(np.bool_(False), sample_shape)[rest].shape
         except IndexError as error:
-            raise IndexError(f"array {self.name!r}: {error} (a sample has shape {sample_shape})") from None
+            raise IndexError(
+                f"array {self.name!r}: {error} (a sample has shape {sample_shape})"
+            ) from None
+        return shape
 
     def _run(self, task: Any, chunks: range) -> None:
         """Run a task for every chunk, in several threads when that pays."""

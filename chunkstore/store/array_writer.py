@@ -12,6 +12,7 @@ from chunkstore.format.codecs import CodecChain, default_codecs, smallest_shuffl
 from chunkstore.format.grid import ChunkKeyEncoding
 from chunkstore.format.metadata import ArrayMetadata
 from chunkstore.format.stored_dtype import stored_form, to_stored
+from chunkstore.store.chunk_table import ChunkPlaces
 from chunkstore.store.nodes import OWN_ATTRIBUTES
 
 if TYPE_CHECKING:
@@ -127,21 +128,28 @@ class ArrayWriter:
     def write_edge(self, pipeline: ChunkPipeline) -> None:
         """Put the samples in hand into the file as a padded chunk; they stay in hand."""
         if self._num_pending and not self.is_edge_written and self._pending is not None:
+            # The buffer may hold samples of an earlier chunk behind the pending ones.
             edge = self._pending.copy()
             edge[self._num_pending :] = 0
             self._submit(edge, pipeline, reuse=False)
             self.is_edge_written = True
 
     def settle_codecs(self) -> CodecChain:
-        """Return the codec chain, deciding it without data if no chunk has."""
+        """Return the codec chain, deciding it now if no full chunk has decided it yet."""
+        if self.codecs is None and self._pending is not None and self._num_pending:
+            self._decide_shuffle(self._pending)
         if self.codecs is None:
-            shuffle = self._shuffle
-            if shuffle == "auto":
-                shuffle = "none" if self._stored_dtype.itemsize == 1 else "byte"
-            self.codecs = default_codecs(
-                self._stored_dtype, codec=self._codec, level=self._level, shuffle=shuffle
-            )
+            self.codecs = self._provisional_codecs()
         return self.codecs
+
+    def _provisional_codecs(self) -> CodecChain:
+        """Return the chain that stands in the metadata until the first chunk decides."""
+        shuffle: Any = self._shuffle
+        if shuffle == "auto":
+            shuffle = "none" if self._stored_dtype.itemsize == 1 else "byte"
+        return default_codecs(
+            self._stored_dtype, codec=self._codec, level=self._level, shuffle=shuffle
+        )
 
     def metadata(self) -> ArrayMetadata:
         """Return the array's metadata as of now."""
@@ -157,16 +165,16 @@ class ArrayWriter:
             dtype=self._stored_dtype,
             chunk_shape=self.chunk_shape,
             fill_value=self._stored_dtype.type(0),
-            codecs=self.settle_codecs(),
+            codecs=self.codecs or self._provisional_codecs(),
             chunk_keys=_CHUNK_KEYS,
             dimension_names=names,
             attributes=attributes,
             zarr_format=3,
         )
 
-    def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]:
-        """Return ``(offset, encoded_nbytes, crc)`` of all chunks, by index."""
-        return (
+    def places(self) -> ChunkPlaces:
+        """Return where all chunks went, by index."""
+        return ChunkPlaces(
             np.array(self._offset, np.int64),
             np.array(self._encoded_nbytes, np.int64),
             np.array(self._crc, np.int64).astype(np.uint32),
@@ -174,7 +182,7 @@ class ArrayWriter:
 
     def restore(
         self,
-        places: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]],
+        places: ChunkPlaces,
         num_samples: int,
         edge: NDArray[Any] | None,
     ) -> None:
@@ -189,10 +197,9 @@ class ArrayWriter:
         edge
             Samples of a last chunk that is not full, in stored form; None if it is full.
         """
-        for column, values in zip(
-            (self._offset, self._encoded_nbytes, self._crc), places, strict=True
-        ):
-            column.frombytes(values.astype(np.int64).tobytes())
+        self._offset.frombytes(places.offset.tobytes())
+        self._encoded_nbytes.frombytes(places.encoded_nbytes.tobytes())
+        self._crc.frombytes(places.crc.astype(np.int64).tobytes())
         self.num_samples = num_samples
         if edge is not None and len(edge):
             # In the file as a short chunk already; a fuller one will take its place.
@@ -200,9 +207,7 @@ class ArrayWriter:
             self._pending[: len(edge)] = edge
             self._num_pending = len(edge)
 
-    def _submit(
-        self, chunk: NDArray[Any], pipeline: ChunkPipeline, *, reuse: bool
-    ) -> None:
+    def _submit(self, chunk: NDArray[Any], pipeline: ChunkPipeline, *, reuse: bool) -> None:
         if self.codecs is None:
             self._decide_shuffle(chunk)
         chunk_index = self.num_samples // self.chunk_length
@@ -216,6 +221,7 @@ class ArrayWriter:
         )
 
     def _decide_shuffle(self, chunk: NDArray[Any]) -> None:
+        """Fix the codecs by what is smallest on the first samples."""
         if self._shuffle == "auto" and self._codec not in ("raw", "gzip"):
             shuffle = smallest_shuffle(chunk, codec=self._codec, level=self._level)
             self.codecs = default_codecs(
@@ -241,6 +247,4 @@ class ArrayWriter:
 
     def _give_buffer(self, chunk: NDArray[Any]) -> None:
         with self._free_lock:
-            self._free.append(
-                chunk.reshape(self.chunk_length, *self._stored_sample_shape)
-            )
+            self._free.append(chunk.reshape(self.chunk_length, *self._stored_sample_shape))

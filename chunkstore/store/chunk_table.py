@@ -23,6 +23,14 @@ class ChunkPlace(NamedTuple):
     crc: int
 
 
+class ChunkPlaces(NamedTuple):
+    """Stored chunks as columns, shape ``(n,)`` each: header offset, stored size, CRC-32."""
+
+    offset: NDArray[np.int64]
+    encoded_nbytes: NDArray[np.int64]
+    crc: NDArray[np.uint32]
+
+
 class ChunkTable:
     """Places of an array's chunks, by flat chunk index.
 
@@ -132,10 +140,8 @@ class ChunkTable:
         """Stored bytes of the largest chunk, 0 if there is none."""
         return int(self._encoded_nbytes.max(initial=0))
 
-    def stored(
-        self,
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]:
-        """Return ``(index, offset, encoded_nbytes, crc)`` of the stored chunks, by index."""
+    def stored(self) -> tuple[NDArray[np.int64], ChunkPlaces]:
+        """Return the indices of the stored chunks, ascending, and their places."""
         rows = np.flatnonzero(self._offset >= 0)
         index = rows if self._dense else self._index[rows]
-        return index, self._offset[rows], self._encoded_nbytes[rows], self._crc[rows]
+        return index, ChunkPlaces(self._offset[rows], self._encoded_nbytes[rows], self._crc[rows])

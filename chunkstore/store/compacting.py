@@ -146,28 +146,25 @@ def _copy_entries(
         [np.arange(len(stored[name][0]), dtype=np.int64) for name in names]
         or [np.zeros(0, np.int64)]
     )
-    offsets = np.concatenate([stored[name][1] for name in names] or [np.zeros(0, np.int64)])
+    offsets = np.concatenate([stored[name][1].offset for name in names] or [np.zeros(0, np.int64)])
     reader = EntryReader(file.container)
     for position in np.argsort(offsets, kind="stable").tolist():
         name, row = names[which[position]], int(rows[position])
-        index, offset, encoded_nbytes, crc = (column[row] for column in stored[name])
-        key = chunk_key(nodes.arrays[name], int(index)).encode()
+        index, places = stored[name]
+        nbytes, crc = int(places.encoded_nbytes[row]), int(places.crc[row])
+        key = chunk_key(nodes.arrays[name], int(index[row])).encode()
         data = reader.fetch(
-            key,
-            offset=int(offset),
-            encoded_nbytes=int(encoded_nbytes),
-            nbytes=int(encoded_nbytes),
-            crc=int(crc),
+            key, offset=int(places.offset[row]), encoded_nbytes=nbytes, nbytes=nbytes, crc=crc
         )
-        copied[name][row] = container.append_entry(key, data, int(crc))
+        copied[name][row] = container.append_entry(key, data, crc)
         advance(len(data))
     reader.close()
 
     def pieces() -> Iterator[bytes]:
         yield from metadata_records(entries)
         for name in names:
-            _, _, encoded_nbytes, crc = stored[name]
             sample_ndim = len(nodes.arrays[name].metadata.shape) - 1
-            yield from chunk_records(name, sample_ndim, (copied[name], encoded_nbytes, crc))
+            places = stored[name][1]._replace(offset=copied[name])
+            yield from chunk_records(name, sample_ndim, places)
 
     container.checkpoint(pieces(), len(entries) + len(offsets))

@@ -224,8 +224,8 @@ def _continue_checkpoint(writer: Writer, container: ContainerWriter, file: OpenF
         if rest and not array_writer.is_empty:
             samples = store[name][count - rest :]
             edge = to_stored(samples) if samples.dtype != node.metadata.dtype else samples
-        _, *places = node.table.stored()
-        array_writer.restore((places[0], places[1], places[2]), count, edge)
+        _, places = node.table.stored()
+        array_writer.restore(places, count, edge)
         arrays[name] = array_writer
     writer.adopt(arrays, attributes=store.attributes, is_clean=True)
     container.start_at(file.container.checkpoint.stop)

@@ -14,9 +14,8 @@ from chunkstore.store.nodes import FORMAT_VERSION, OWN_ATTRIBUTES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from chunkstore.format.metadata import ArrayMetadata
+    from chunkstore.store.chunk_table import ChunkPlaces
 
 # Room for attributes that are added before the file is closed.
 _RESERVE_SLACK_NBYTES = 512
@@ -104,7 +103,7 @@ def _nodes(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def chunk_records(
     path: str,
     sample_ndim: int,
-    places: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]],
+    places: ChunkPlaces,
 ) -> Iterator[bytes]:
     """Yield the directory records of an array's chunks, in index order, in pieces.
 
@@ -115,11 +114,11 @@ def chunk_records(
     sample_ndim
         Axes besides axis 0; chunks span them whole, so their part of the key is ``/0`` each.
     places
-        ``(offset, encoded_nbytes, crc)``, shape ``(num_chunks,)`` each.
+        Where they are, by index.
     """
     prefix = np.frombuffer(f"{path}/c/".encode() if path else b"c/", np.uint8)
     suffix = np.frombuffer(b"/0" * sample_ndim, np.uint8)
-    num_chunks = len(places[0])
+    num_chunks = len(places.offset)
     start = 0
     while start < num_chunks:
         digits = len(str(start))
@@ -128,12 +127,12 @@ def chunk_records(
         powers = 10 ** np.arange(digits - 1, -1, -1, dtype=np.int64)
         names = np.empty((stop - start, len(prefix) + digits + len(suffix)), np.uint8)
         names[:, : len(prefix)] = prefix
-        names[:, len(prefix) : len(prefix) + digits] = (
-            numbers[:, None] // powers % 10 + ord("0")
-        )
+        names[:, len(prefix) : len(prefix) + digits] = numbers[:, None] // powers % 10 + ord("0")
         names[:, len(prefix) + digits :] = suffix
-        offset, encoded_nbytes, crc = (column[start:stop] for column in places)
-        yield build_records(names, offset, encoded_nbytes, crc)
+        rows = slice(start, stop)
+        yield build_records(
+            names, places.offset[rows], places.encoded_nbytes[rows], places.crc[rows]
+        )
         start = stop
 
 

@@ -129,9 +129,7 @@ def read_nodes(container: Container, *, lenient: bool = False) -> Nodes:
         path: ArrayNode(
             path,
             metadata,
-            ChunkTable(
-                metadata.grid.num_chunks, num_entries=container.checkpoint.num_records
-            ),
+            ChunkTable(metadata.grid.num_chunks, num_entries=container.checkpoint.num_records),
         )
         for path, metadata in arrays.items()
     }
@@ -228,9 +226,7 @@ def _parse_metadata(
                 node = parse_v2_group(raw, read(prefix + b".zattrs"))
         except ChunkStoreError as error:
             report(
-                error.located(
-                    container.path, name.decode("utf-8", "replace"), found[name].offset
-                )
+                error.located(container.path, name.decode("utf-8", "replace"), found[name].offset)
             )
             continue
         if isinstance(node, ArrayMetadata):
@@ -425,7 +421,9 @@ def _check_complete(nodes: Nodes, report: Any) -> None:
     for name in own["arrays"]:
         if name not in nodes.arrays:
             report(
-                CorruptionError(f"array {name!r} is missing: the file lists it, its zarr.json is gone")
+                CorruptionError(
+                    f"array {name!r} is missing: the file lists it, its zarr.json is gone"
+                )
             )
     for name in nodes.arrays:
         if name not in own["arrays"]:

@@ -91,7 +91,9 @@ def repair(
     if out is None and source.endswith(PARTIAL_SUFFIX):
         out = source.removesuffix(PARTIAL_SUFFIX)
     if out is None:
-        raise ValueError("repair needs the path of a new file, `out`, unless it completes a partial one")
+        raise ValueError(
+            "repair needs the path of a new file, `out`, unless it completes a partial one"
+        )
     target = os.fspath(out)
     if os.path.abspath(target) == os.path.abspath(source):
         raise ValueError(f"repair writes a new file; out is the damaged one itself: {target}")
@@ -207,16 +209,12 @@ class _ChunkSaver:
         if is_short and edge in self._chunks and not later:
             self.num_samples = own_samples
         self._short = (edge, own_samples % self.length) if is_short else (-1, 0)
-        self._chunk: NDArray[Any] = np.zeros(
-            (self.length, *self.sample_shape), self.dtype
-        )
+        self._chunk: NDArray[Any] = np.zeros((self.length, *self.sample_shape), self.dtype)
 
     @property
     def spec(self) -> ArraySpec:
         """What the new array is like."""
-        attributes = {
-            k: v for k, v in self._metadata.attributes.items() if k != OWN_ATTRIBUTES
-        }
+        attributes = {k: v for k, v in self._metadata.attributes.items() if k != OWN_ATTRIBUTES}
         return ArraySpec(
             self.dtype, self.sample_shape, chunk_length=self.length, attributes=attributes
         )
@@ -265,9 +263,7 @@ class _ChunkSaver:
                 raise CorruptionError("crc32 differs")
             stored = self._chunk
             if self.dtype != self._metadata.dtype:
-                stored = stored.view(self._metadata.dtype).reshape(
-                    self._metadata.chunk_shape
-                )
+                stored = stored.view(self._metadata.dtype).reshape(self._metadata.chunk_shape)
             self._metadata.codecs.decode_into(data, stored)
         except ChunkStoreError as error:
             self._messages.append(

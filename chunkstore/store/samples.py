@@ -114,7 +114,9 @@ class _Source:
         self.value = value
         self.shape = tuple(int(n) if n == n else -1 for n in shape)
         if not self.shape:
-            raise ValueError(f"array {name!r}: samples have an axis 0 that counts them, got a scalar")
+            raise ValueError(
+                f"array {name!r}: samples have an axis 0 that counts them, got a scalar"
+            )
         if -1 in self.shape:
             raise ValueError(
                 f"array {name!r}: its shape {shape} is not known before it is computed; for dask "
@@ -128,7 +130,7 @@ class _Source:
 
     @property
     def nbytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
+        return math.prod(self.shape) * int(self.dtype.itemsize)
 
     def preferred_length(self) -> int | None:
         """Return the samples that the source itself keeps together, if it says so."""

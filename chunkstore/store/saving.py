@@ -81,9 +81,7 @@ def save(
     others = {name: as_source(name, value) for name, value in (unaligned or {}).items()}
     if shared := sorted(set(others) & set(sources)):
         raise ValueError(f"{', '.join(shared)}: given as aligned and as unaligned")
-    specs = {
-        name: ArraySpec(source.dtype, source.shape[1:]) for name, source in sources.items()
-    }
+    specs = {name: ArraySpec(source.dtype, source.shape[1:]) for name, source in sources.items()}
     total = sum(source.nbytes for source in (*sources.values(), *others.values()))
     with (
         create(

@@ -1,8 +1,8 @@
 """How does a file come into being and grow?
 
 Samples go to array writers, which cut them into chunks; chunks go through the pipeline to the
-container. A flush writes edge chunks, metadata and a directory behind them; closing a new file fills in
-the metadata at its front and gives it its name.
+container. A flush writes metadata, edge chunks and a directory behind them; closing a new file
+fills in the metadata at its front and gives it its name.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from chunkstore.container.writer import ContainerWriter
+    from chunkstore.format.codecs import CodecChain
     from chunkstore.store.spec import Storage
 
 _MAX_ENCODE_THREADS = 32
@@ -273,11 +274,14 @@ class Writer:
         self._check_usable()
         if not self._is_dirty and not self._attributes_changed():
             return
-        self._write_edges()
+        self._settle()
+        # Metadata before the short edge chunks: a salvage of the entries then knows from
+        # num_samples which chunks are short, and takes no padding for samples.
         entries = {
             name: self._write_document(name, document)
             for name, document in self._current_documents().items()
         }
+        self._write_edges()
         self._checkpoint(entries)
         self._is_dirty = False
 
@@ -349,6 +353,7 @@ class Writer:
     def array_writer(
         self, name: str, spec: ArraySpec, chunk_length: int, *, aligned: bool
     ) -> ArrayWriter:
+        """Return a writer of one array with the file's storage where the spec says nothing."""
         storage = self._storage
         return ArrayWriter(
             name,
@@ -410,6 +415,10 @@ class Writer:
                 offset = self._container.append_entry(name.encode(), raw, crc32(raw))
                 self._reserve[name] = (offset, len(raw))
 
+    def use_codecs(self, name: str, codecs: CodecChain) -> None:
+        """Encode an array with a chain of another file, before its first sample."""
+        self._arrays[name].codecs = codecs
+
     def declare(self, arrays: Mapping[str, ArraySpec]) -> None:
         """Fix the arrays before the first sample.
 
@@ -429,8 +438,6 @@ class Writer:
             raise ValueError(
                 f"the attribute name {OWN_ATTRIBUTES!r} belongs to the file format; choose another"
             )
-        for writer in self._arrays.values():
-            writer.settle_codecs()
         documents = metadata_documents(
             {name: writer.metadata() for name, writer in self._arrays.items()},
             aligned=[name for name, writer in self._arrays.items() if writer.aligned],
@@ -442,9 +449,16 @@ class Writer:
 
     def _attributes_changed(self) -> bool:
         before = self._documents.get("zarr.json")
-        return before is None or before["attributes"] != self._current_documents()["zarr.json"][
-            "attributes"
-        ]
+        return (
+            before is None
+            or before["attributes"] != self._current_documents()["zarr.json"]["attributes"]
+        )
+
+    def _settle(self) -> None:
+        """Return when all full chunks are in the file and the codecs are decided."""
+        self._pipeline.drain()
+        for writer in self._arrays.values():
+            writer.settle_codecs()
 
     def _write_edges(self) -> None:
         for writer in self._arrays.values():
@@ -458,7 +472,7 @@ class Writer:
 
     def _finish(self) -> None:
         """Write what a complete new file needs and give it its name."""
-        self._write_edges()
+        self._settle()
         entries = {}
         for name, document in self._current_documents().items():
             offset, room = self._reserve.get(name, (0, -1))
@@ -470,6 +484,7 @@ class Writer:
                 entries[name] = (offset, room, crc)
             else:
                 entries[name] = self._write_document(name, document)
+        self._write_edges()
         self._checkpoint(entries)
         self._container.rename(self.path, overwrite=self._overwrite)
 
@@ -480,9 +495,7 @@ class Writer:
         def pieces() -> Iterator[bytes]:
             yield from metadata_records(entries)
             for name, columns in places.items():
-                yield from chunk_records(
-                    name, len(self._arrays[name].chunk_shape) - 1, columns
-                )
+                yield from chunk_records(name, len(self._arrays[name].chunk_shape) - 1, columns)
 
         self._container.checkpoint(pieces(), num_records)
         self._documents = self._current_documents()
