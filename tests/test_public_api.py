@@ -20,6 +20,7 @@ PUBLIC_NAMES = [
     "Loader",
     "LockedError",
     "Store",
+    "SystemCallError",
     "UnsupportedError",
     "Writer",
     "append",
