@@ -1,7 +1,9 @@
-"""How do windows become batches?
+"""How do blocks become batches?
 
-A batch is a slice of a window: nothing is copied. One that crosses a window's end, or is made of
-several lanes, is put together in memory of its own.
+A batch is a slice of a block: nothing is copied. One that crosses a block's end, or is made of
+several lanes, is put together in memory of its own. So is a block's last batch while the next
+block is still being filled: its memory is needed for the one after that, and the consumer would
+wait anyway.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chunkstore.pipeline.fill import EpochFill
-    from chunkstore.pipeline.unit import WindowArrays
+    from chunkstore.pipeline.pool import BlockPool
+    from chunkstore.pipeline.unit import BlockArrays
 
 # Frameworks hold a few batches ahead. Until the consumer is so many batches, or this part, into a
-# window, the next one waits for the memory of an old one.
+# block, the next one waits for the memory of an old one.
 _HELD_BATCHES: Final = 8
 _HELD_PART: Final = 8
-# The consumer drops a window's last batch when it has taken the first one of the next.
+# The consumer drops a block's last batch when it has taken the first one of the next.
 _LEAST_HELD_BATCHES: Final = 2
 
 
@@ -32,85 +35,121 @@ class LaneCursor:
     Parameters
     ----------
     fill
-        Fills the lane's windows.
+        Fills the lane's blocks.
     i
         Index of the lane in the fill.
-    position
-        Where to begin in what the lane delivers.
-    batch_size
-        Samples that the lane gives to a batch.
+    step
+        The batch to begin with.
     """
 
     __slots__ = (
         "_batch_size",
-        "_batch_start",
+        "_block",
         "_bounds",
         "_fill",
         "_force_at",
         "_i",
+        "_k",
         "_length",
-        "_next",
         "_num_samples",
         "_offset",
         "_position",
-        "_window",
+        "_taken_from",
     )
 
-    def __init__(self, fill: EpochFill, i: int, *, position: int, batch_size: int) -> None:
+    def __init__(self, fill: EpochFill, i: int, *, step: int) -> None:
         self._fill = fill
         self._i = i
-        self._position = self._batch_start = position
-        self._batch_size = batch_size
+        self._batch_size = fill.plan.lane_batch_size
         self._length = fill.length(i)
         self._num_samples = fill.num_samples(i)
+        self._position = self._taken_from = min(step * self._batch_size, self._length)
         self._bounds = fill.bounds(i)
-        self._next = fill.first_window(i)
-        self._window: WindowArrays | None = None
+        # The block that is read, or is to be entered next.
+        self._k = fill.first_block(i)
+        self._block: BlockArrays | None = None
         self._offset = 0
         self._force_at = 0
 
     @property
-    def is_in_last_window(self) -> bool:
-        """Whether no window follows."""
-        return self._next >= len(self._bounds) - 1
+    def is_in_last_block(self) -> bool:
+        """Whether no block follows."""
+        return self._k >= len(self._bounds) - 2
 
-    def take(self) -> list[list[NDArray[Any]]]:
-        """Return the lane's part of the next batch, shorter at the lane's end.
+    @property
+    def batch_length(self) -> int:
+        """Samples of the lane's part of the next batch: fewer at the lane's end."""
+        return min(self._batch_size, self._length - self._position)
 
-        Returns
-        -------
-        parts
-            Slices of one window after the other; each a list of arrays of equal length.
+    def take_views(self) -> list[NDArray[Any]] | None:
+        """Return the lane's part of the next batch as slices, or None to have it copied."""
+        count = self.batch_length
+        if not count:
+            return None
+        block = self._block or self._enter()
+        start = self._position - self._offset
+        stop = start + count
+        if stop + self._batch_size > block.num_samples and not self._may_pin_block(stop, block):
+            return None
+        views = [array[start:stop] for array in block.arrays]
+        self._advance(count, block)
+        return views
+
+    def copy_into(self, arrays: Sequence[NDArray[Any]], place: int) -> int:
+        """Copy the lane's part of the next batch and return where it ends.
+
+        Parameters
+        ----------
+        arrays
+            What to fill.
+        place
+            Where to begin in them.
         """
-        parts = []
-        self._batch_start = self._position
-        count = min(self._batch_size, self._length - self._position)
-        while count > 0:
-            window = self._window or self._enter()
-            start = self._position - self._offset
-            stop = min(start + count, window.num_samples)
-            parts.append([array[start:stop] for array in window.arrays])
-            self._position += stop - start
-            count -= stop - start
-            if stop == window.num_samples:
-                # Given up here, the memory returns with the last batch of the window.
-                self._window = None
-        if self._position >= self._force_at:
-            self._fill.force(self._i)
-        return parts
+        count = self.batch_length
+        self._taken_from = taken_from = self._position
+        while count:
+            copied = self._copy_part(arrays, place, count)
+            place += copied
+            count -= copied
+        self._taken_from = taken_from
+        return place
 
     def valid(self) -> NDArray[np.bool_]:
         """Return which of the samples taken last are not padding."""
-        return np.arange(self._batch_start, self._position) < self._num_samples
+        return np.arange(self._taken_from, self._position) < self._num_samples
 
-    def _enter(self) -> WindowArrays:
-        w = self._next
-        self._window = window = self._fill.window(self._i, w)
-        self._next = w + 1
-        self._offset = self._bounds[w]
-        part = min(_HELD_BATCHES * self._batch_size, window.num_samples // _HELD_PART)
+    def _may_pin_block(self, stop: int, block: BlockArrays) -> bool:
+        """Return whether a slice up to ``stop``, its block's last one, may be handed out."""
+        if stop > block.num_samples:
+            return False
+        return self.is_in_last_block or self._fill.is_full(self._i, self._k + 1)
+
+    def _copy_part(self, arrays: Sequence[NDArray[Any]], place: int, count: int) -> int:
+        """Copy what the present block has; nothing here refers to it afterwards."""
+        block = self._block or self._enter()
+        start = self._position - self._offset
+        count = min(count, block.num_samples - start)
+        for array, source in zip(arrays, block.arrays, strict=True):
+            array[place : place + count] = source[start : start + count]
+        self._advance(count, block)
+        return count
+
+    def _enter(self) -> BlockArrays:
+        self._block = block = self._fill.enter(self._i, self._k)
+        self._offset = self._bounds[self._k]
+        part = min(_HELD_BATCHES * self._batch_size, block.num_samples // _HELD_PART)
         self._force_at = self._position + max(_LEAST_HELD_BATCHES * self._batch_size, part)
-        return window
+        return block
+
+    def _advance(self, count: int, block: BlockArrays) -> None:
+        self._taken_from = self._position
+        self._position += count
+        if self._position - self._offset == block.num_samples:
+            self._block = None
+            self._fill.leave(self._i, self._k)
+            self._k += 1
+        elif self._position >= self._force_at:
+            self._fill.force(self._i)
 
 
 class BatchAssembler:
@@ -121,7 +160,9 @@ class BatchAssembler:
     cursors
         The lanes in their order.
     empty_batch
-        Arrays of no samples, in the order of a window's arrays.
+        Arrays of no samples, in the order of a block's arrays.
+    pools
+        Memory for copied batches, one for each array.
     has_valid
         Whether a mask of what is not padding stands behind the arrays.
     """
@@ -131,29 +172,37 @@ class BatchAssembler:
         cursors: Sequence[LaneCursor],
         *,
         empty_batch: Sequence[NDArray[Any]],
+        pools: Sequence[BlockPool],
         has_valid: bool,
     ) -> None:
         self._cursors = cursors
         self._empty_batch = empty_batch
+        self._pools = pools
         self._has_valid = has_valid
 
     @property
-    def is_in_last_window(self) -> bool:
-        """Whether all lanes are in their last window."""
-        return all(cursor.is_in_last_window for cursor in self._cursors)
+    def is_in_last_block(self) -> bool:
+        """Whether all lanes are in their last block."""
+        return all(cursor.is_in_last_block for cursor in self._cursors)
 
     def next_batch(self) -> list[NDArray[Any]]:
         """Return the arrays of the next batch, lane after lane; batches do not overlap."""
+        arrays = None
         if len(self._cursors) == 1:
-            parts = self._cursors[0].take()
-        else:
-            parts = [part for cursor in self._cursors for part in cursor.take()]
-        if len(parts) == 1:
-            (arrays,) = parts
-        elif parts:
-            arrays = [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
-        else:
-            arrays = [array.copy() for array in self._empty_batch]
+            arrays = self._cursors[0].take_views()
+        if arrays is None:
+            arrays = self._copy_batch()
         if self._has_valid:
             arrays.append(np.concatenate([cursor.valid() for cursor in self._cursors]))
+        return arrays
+
+    def _copy_batch(self) -> list[NDArray[Any]]:
+        length = sum(cursor.batch_length for cursor in self._cursors)
+        arrays = [
+            pool.lease_array((length, *empty.shape[1:]), empty.dtype)
+            for pool, empty in zip(self._pools, self._empty_batch, strict=True)
+        ]
+        place = 0
+        for cursor in self._cursors:
+            place = cursor.copy_into(arrays, place)
         return arrays

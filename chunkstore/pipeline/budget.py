@@ -29,10 +29,10 @@ _MEMORY: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 _MOST_DEFAULT_THREADS: Final = 4
 # One thread may go over the last eighth by this much: the memory promise allows four times as much.
 _ALLOWANCE_NBYTES: Final = 16 << 20
-# Units in flight that keep a thread busy while others finish a window.
+# A block of so many units for each thread keeps all of them busy while one finishes it.
 _UNITS_PER_THREAD: Final = 8
-# Without shuffle a window is only a buffer: this large, windows cost nothing and come soon.
-_SEQUENTIAL_WINDOW_NBYTES: Final = 16 << 20
+# A block of so many bytes costs nothing beside its reading, and comes soon.
+_BLOCK_NBYTES: Final = 16 << 20
 
 
 def parse_memory(memory: int | str) -> int:
@@ -79,11 +79,13 @@ class Budget:
         Bytes declared, summed over the ranks.
     window
         Units in one window of one lane: part of the order.
-    fill_window
-        Units in one window as it is filled; differs from ``window`` only without shuffle, where it
-        is not part of the order.
-    num_windows
-        Windows of one lane that are filled, ready or consumed at the same time.
+    plan_window
+        The window that the plan is given: smaller than ``window`` without shuffle, where it is only
+        a buffer and not part of the order.
+    block_windows
+        Windows that are filled together as one block. Small ones are: each block has a cost.
+    num_blocks
+        Blocks of one lane that are filled, full or consumed at the same time.
     threads
         Reading threads.
     cache_nbytes
@@ -92,10 +94,16 @@ class Budget:
 
     memory: int
     window: int
-    fill_window: int
-    num_windows: int
+    plan_window: int
+    block_windows: int
+    num_blocks: int
     threads: int
     cache_nbytes: int
+
+    @property
+    def block_units(self) -> int:
+        """Most units in a block."""
+        return self.plan_window * self.block_windows
 
 
 def plan_budget(
@@ -147,17 +155,18 @@ def plan_budget(
         _check_window(window, memory=memory, unit_nbytes=unit_nbytes, lanes=lanes)
     wanted_threads = threads or min(system.calls.available_cores(), _MOST_DEFAULT_THREADS)
 
-    by_memory = memory * 7 // (8 * unit_nbytes * lanes)
-    fill_window = window
+    lane_units = memory * 7 // (8 * unit_nbytes * lanes)
     batch_units = -(-lane_batch_size // layout.unit_length)
-    in_flight = max(_UNITS_PER_THREAD * wanted_threads, 2 * batch_units)
-    if not shuffle:
-        sequential = max(in_flight, _SEQUENTIAL_WINDOW_NBYTES // unit_nbytes)
-        fill_window = min(window, sequential)
-    num_windows = max(2, min(by_memory // fill_window, 1 + -(-in_flight // fill_window)))
+    least_block = max(
+        _UNITS_PER_THREAD * wanted_threads, 2 * batch_units, _BLOCK_NBYTES // unit_nbytes
+    )
+    in_plan = window if shuffle else min(window, least_block)
+    block_windows = max(1, min(-(-least_block // in_plan), lane_units // (2 * in_plan)))
+    block_units = in_plan * block_windows
+    num_blocks = max(2, min(lane_units // block_units, 1 + -(-least_block // block_units)))
 
     largest_lane = -(-layout.num_units // lanes) + 1
-    held = num_windows * min(fill_window, largest_lane) * unit_nbytes * lanes // world_size
+    held = num_blocks * min(block_units, largest_lane) * unit_nbytes * lanes // world_size
     reserve = memory // world_size - held
     fitted, cache_nbytes = _fit_threads(
         layout, wanted_threads, reserve=reserve, buffer_nbytes=buffer_nbytes
@@ -170,7 +179,15 @@ def plan_budget(
             f"windows: array {largest.source.name!r} has chunks of {largest.chunk_nbytes} bytes; "
             f"{8 * least * world_size} bytes are enough"
         )
-    return Budget(memory, window, fill_window, num_windows, fitted, cache_nbytes)
+    return Budget(
+        memory=memory,
+        window=window,
+        plan_window=in_plan,
+        block_windows=block_windows,
+        num_blocks=num_blocks,
+        threads=fitted,
+        cache_nbytes=cache_nbytes,
+    )
 
 
 def thread_nbytes(layout: SampleLayout, threads: int, *, buffer_nbytes: int) -> int:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from chunkstore.pipeline.cache import ChunkCache
 from chunkstore.pipeline.engine import Engine
 from chunkstore.pipeline.fill import EpochFill
+from chunkstore.pipeline.pool import BlockPool
 from chunkstore.pipeline.stats import LoaderStats
 from chunkstore.pipeline.unit import UnitReader
-from chunkstore.pipeline.window import BlockPool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +38,10 @@ class Feed:
         How much memory and how many threads it may take.
     lanes
         The lanes of this process.
-    largest_window
-        Most samples of a window.
+    largest_block
+        Most samples of a block.
+    batch_length
+        Samples that this process gets of a batch.
     direct
         Read past the page cache.
 
@@ -54,13 +56,15 @@ class Feed:
         budget: Budget,
         *,
         lanes: Sequence[int],
-        largest_window: int,
+        largest_block: int,
+        batch_length: int,
         direct: bool,
     ) -> None:
         self._layout = layout
         self._budget = budget
         self._lanes = lanes
-        self._largest_window = largest_window
+        self._largest_block = largest_block
+        self._batch_length = batch_length
         self._direct = direct
         self._done = LoaderStats()
         self._fill: EpochFill | None = None
@@ -70,8 +74,13 @@ class Feed:
 
     @property
     def pools(self) -> tuple[BlockPool, ...]:
-        """The memory of the windows: a pool for each array."""
+        """The memory of the blocks: a pool for each array."""
         return self._pools
+
+    @property
+    def batch_pools(self) -> tuple[BlockPool, ...]:
+        """The memory of batches that are copied: a pool for each array."""
+        return self._batch_pools
 
     def open(self, plan: EpochPlan, step: int) -> EpochFill:
         """Return the windows of an epoch from a step on; those of any other epoch are given up.
@@ -126,7 +135,7 @@ class Feed:
     def close(self) -> None:
         """End the threads and give up the memory; windows that the consumer views stay."""
         self.stop()
-        for pool in self._pools:
+        for pool in (*self._pools, *self._batch_pools):
             pool.close()
         self._cache.clear()
 
@@ -156,10 +165,11 @@ class Feed:
             engine,
             plan,
             lanes=self._lanes,
-            positions=[step * plan.lane_batch_size] * len(self._lanes),
+            step=step,
             layout=self._layout,
             pools=self._pools,
-            depth=self._budget.num_windows,
+            block_windows=self._budget.block_windows,
+            depth=self._budget.num_blocks,
         )
 
     def _make_memory(self) -> None:
@@ -168,7 +178,11 @@ class Feed:
         sample_nbytes = [array.sample_nbytes for array in self._layout.arrays]
         if self._layout.has_index:
             sample_nbytes.append(8)
-        limit = self._budget.num_windows * len(self._lanes)
+        limit = self._budget.num_blocks * len(self._lanes)
         self._pools = tuple(
-            BlockPool(self._largest_window * nbytes, limit=limit) for nbytes in sample_nbytes
+            BlockPool(self._largest_block * nbytes, limit=limit) for nbytes in sample_nbytes
+        )
+        # The consumer holds one while it takes the next.
+        self._batch_pools = tuple(
+            BlockPool(self._batch_length * nbytes, limit=2) for nbytes in sample_nbytes
         )

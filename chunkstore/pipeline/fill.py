@@ -1,8 +1,9 @@
-"""Which window is filled when?
+"""Which block of memory is filled when?
 
-A lane has a few windows alive at a time: one that is consumed, the others filled ahead. The next
-one starts as soon as memory comes back from the consumer. A consumer that keeps its batches is
-never waited for: after a few batches more, a window gets memory beyond the budget.
+A block holds one window of a lane, or a few small ones. A lane has a few blocks alive at a time:
+one that is consumed, the others filled ahead. The next one starts as soon as memory comes back
+from the consumer. A consumer that keeps its batches is never waited for: after a few batches more,
+a block gets memory beyond the budget.
 """
 
 from __future__ import annotations
@@ -12,50 +13,62 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from chunkstore.pipeline.unit import UnitReader, WindowArrays
+from chunkstore.pipeline.unit import BlockArrays
+from chunkstore.plan.epoch import Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chunkstore.pipeline.engine import Engine
     from chunkstore.pipeline.layout import SampleLayout
-    from chunkstore.pipeline.window import BlockPool
-    from chunkstore.plan.epoch import EpochPlan, Task
+    from chunkstore.pipeline.pool import BlockPool
+    from chunkstore.pipeline.unit import UnitReader
+    from chunkstore.plan.epoch import EpochPlan
 
 # A wait without end cannot be interrupted on every system.
 _WAIT_SECONDS: Final = 1.0
 
 
-class _Window:
-    """A window being filled, or full."""
+class _Block:
+    """A block being filled, or full."""
 
     __slots__ = ("arrays", "num_pending")
 
-    def __init__(self, arrays: WindowArrays, num_pending: int) -> None:
+    def __init__(self, arrays: BlockArrays, num_pending: int) -> None:
         self.arrays = arrays
         self.num_pending = num_pending
 
 
 class _LaneFill:
-    """The windows of one lane: ``next`` is to be started, ``current`` is consumed."""
+    """The blocks of one lane: ``next`` is to be started, ``current`` is consumed."""
 
-    __slots__ = ("bounds", "current", "is_forced", "lane", "next", "tasks", "windows")
+    __slots__ = (
+        "blocks",
+        "bounds",
+        "current",
+        "is_forced",
+        "lane",
+        "next",
+        "num_blocks",
+        "tasks",
+        "window_bounds",
+    )
 
-    def __init__(self, lane: int, bounds: list[int], first: int) -> None:
+    def __init__(
+        self, lane: int, window_bounds: list[int], *, block_windows: int, position: int
+    ) -> None:
         self.lane = lane
-        self.bounds = bounds
-        self.next = self.current = first
+        self.window_bounds = window_bounds
+        self.bounds = window_bounds[:-1:block_windows] + window_bounds[-1:]
+        self.num_blocks = len(self.bounds) - 1
+        self.next = self.current = sum(bound <= position for bound in self.bounds[1:])
         self.tasks: list[Task] | None = None
         self.is_forced = False
-        self.windows: dict[int, _Window] = {}
-
-    @property
-    def num_windows(self) -> int:
-        return len(self.bounds) - 1
+        self.blocks: dict[int, _Block] = {}
 
 
 class EpochFill:
-    """Fills the windows of one epoch ahead of its consumer.
+    """Fills the blocks of one epoch ahead of its consumer.
 
     Parameters
     ----------
@@ -64,15 +77,17 @@ class EpochFill:
     plan
         The epoch.
     lanes
-        The lanes wanted, indices into the plan.
-    positions
-        For each of them, the position in what the lane delivers from which on it is wanted.
+        The lanes wanted, indices into the plan. The methods count these: ``i`` is ``lanes[i]``.
+    step
+        The batch from which on the epoch is wanted.
     layout
-        What a window holds.
+        What a block holds.
     pools
-        Memory for each array of a window.
+        Memory for each array of a block.
+    block_windows
+        Windows in a block.
     depth
-        Windows of a lane alive at a time.
+        Blocks of a lane alive at a time.
 
     Attributes
     ----------
@@ -83,8 +98,8 @@ class EpochFill:
 
     Notes
     -----
-    Threads: one consumer calls `start`, `window` and `force`. What it shares with the engine's
-    threads is under the engine's lock.
+    Threads: one consumer calls the public methods. What it shares with the engine's threads is
+    under the engine's lock.
     """
 
     def __init__(
@@ -93,65 +108,66 @@ class EpochFill:
         plan: EpochPlan,
         *,
         lanes: Sequence[int],
-        positions: Sequence[int],
+        step: int,
         layout: SampleLayout,
         pools: Sequence[BlockPool],
+        block_windows: int,
         depth: int,
     ) -> None:
         self.engine = engine
         self.plan = plan
         self.follower: EpochFill | None = None
         self.wait_seconds = 0.0
+        self.num_lanes = len(lanes)
         self._layout = layout
         self._pools = pools
+        self._block_windows = block_windows
         self._depth = depth
-        self._lanes = []
-        for lane, position in zip(lanes, positions, strict=True):
-            bounds = plan.window_bounds(lane).tolist()
-            first = sum(bound <= position for bound in bounds[1:])
-            self._lanes.append(_LaneFill(lane, bounds, first))
+        self._is_waking = False
+        self._lanes = [
+            _LaneFill(
+                lane,
+                plan.window_bounds(lane).tolist(),
+                block_windows=block_windows,
+                position=step * plan.lane_batch_size,
+            )
+            for lane in lanes
+        ]
 
     def start(self) -> None:
-        """Start filling the first windows."""
+        """Start filling the first blocks."""
         for lane in self._lanes:
-            if lane.next < lane.num_windows:
+            if lane.next < lane.num_blocks:
                 self.engine.put(partial(self._plan_next, lane))
 
     def watch(self) -> None:
-        """Go on whenever a window's memory comes back."""
+        """Go on whenever a block's memory comes back."""
         for pool in self._pools:
-            pool.on_return = partial(self.engine.put, self._advance_all)
+            pool.on_return = self._wake
 
-    @property
-    def num_lanes(self) -> int:
-        """Lanes that are filled."""
-        return len(self._lanes)
-
-    def first_window(self, i: int) -> int:
-        """Return the first window wanted of the ``i``-th lane."""
+    def first_block(self, i: int) -> int:
+        """Return the first block wanted of a lane."""
         return self._lanes[i].current
 
     def bounds(self, i: int) -> list[int]:
-        """Return the bounds of the windows of the ``i``-th lane, see `EpochPlan.window_bounds`."""
+        """Return where the blocks of a lane begin and end in what it delivers."""
         return self._lanes[i].bounds
 
     def length(self, i: int) -> int:
-        """Return the samples that the ``i``-th lane delivers, padding included."""
+        """Return the samples that a lane delivers, padding included."""
         return self.plan.lane_length(self._lanes[i].lane)
 
     def num_samples(self, i: int) -> int:
-        """Return the samples that the ``i``-th lane holds."""
+        """Return the samples that a lane holds."""
         return self.plan.lanes[self._lanes[i].lane].num_samples
 
-    def window(self, i: int, w: int) -> WindowArrays:
-        """Return a full window, waiting for it. The windows before it are given up.
+    def is_full(self, i: int, k: int) -> bool:
+        """Return whether block ``k`` of a lane is there; takes no lock."""
+        block = self._lanes[i].blocks.get(k)
+        return block is not None and not block.num_pending
 
-        Parameters
-        ----------
-        i
-            Index into the lanes of this fill.
-        w
-            Index of the window in the lane.
+    def enter(self, i: int, k: int) -> BlockArrays:
+        """Return block ``k`` of a lane, waiting until it is full.
 
         Raises
         ------
@@ -160,27 +176,31 @@ class EpochFill:
         RuntimeError
             If the threads were ended meanwhile.
         """
-        lane, engine = self._lanes[i], self.engine
-        with engine.changed:
-            lane.current = w
-            for passed in [index for index in lane.windows if index < w]:
-                del lane.windows[passed]
-            engine.put(self._advance_all)
-            window = lane.windows.get(w)
-            if window is None or window.num_pending:
-                window = self._wait(lane, w)
-        return window.arrays
+        lane = self._lanes[i]
+        with self.engine.changed:
+            block = lane.blocks.get(k)
+            if block is None or block.num_pending:
+                block = self._wait(lane, k)
+        return block.arrays
+
+    def leave(self, i: int, k: int) -> None:
+        """Give up block ``k`` of a lane: it returns with the last batch that views it."""
+        lane = self._lanes[i]
+        with self.engine.changed:
+            lane.current = k + 1
+            del lane.blocks[k]
+        self._wake()
 
     def force(self, i: int) -> None:
-        """Start the lane's next window even if its memory has to be added."""
+        """Start a lane's next block even if memory has to be added for it."""
         lane = self._lanes[i]
-        if lane.next < min(lane.current + self._depth, lane.num_windows) and not lane.is_forced:
+        if lane.next < min(lane.current + self._depth, lane.num_blocks) and not lane.is_forced:
             lane.is_forced = True
-            self.engine.put(self._advance_all)
+            self._wake()
 
     # ------------------------------------------------------------------ under the engine's lock
 
-    def _wait(self, lane: _LaneFill, w: int) -> _Window:
+    def _wait(self, lane: _LaneFill, k: int) -> _Block:
         started = time.perf_counter()
         try:
             while True:
@@ -188,42 +208,44 @@ class EpochFill:
                     raise self.engine.error
                 if not self.engine.is_usable:
                     raise RuntimeError("the loader was closed while a batch was waited for")
-                window = lane.windows.get(w)
-                if window is None:
+                block = lane.blocks.get(k)
+                if block is None:
                     self.force(self._lanes.index(lane))
-                elif not window.num_pending:
-                    return window
+                elif not block.num_pending:
+                    return block
                 self.engine.changed.wait(_WAIT_SECONDS)
         finally:
             self.wait_seconds += time.perf_counter() - started
 
     def _advance(self, lane: _LaneFill) -> None:
-        """Start the lane's next window if it is planned, wanted and has memory."""
+        """Start the lane's next block if it is planned, wanted and has memory."""
         tasks = lane.tasks
         if tasks is None or lane.next >= lane.current + self._depth:
             return
         if not lane.is_forced and not all(pool.has_room for pool in self._pools):
             return
-        w = lane.next
-        num_samples = lane.bounds[w + 1] - lane.bounds[w]
-        nbytes = [num_samples * array.sample_nbytes for array in self._layout.arrays]
-        if self._layout.has_index:
-            nbytes.append(num_samples * 8)
-        leases = [pool.lease(n) for pool, n in zip(self._pools, nbytes, strict=True)]
-        window = _Window(WindowArrays(self._layout, leases, num_samples), len(tasks))
-        lane.windows[w] = window
+        num_samples = lane.bounds[lane.next + 1] - lane.bounds[lane.next]
+        block = _Block(BlockArrays(self._layout, self._pools, num_samples), len(tasks))
+        lane.blocks[lane.next] = block
         lane.tasks = None
         lane.is_forced = False
         lane.next += 1
         for task in tasks:
-            self.engine.put(partial(self._read, window, task))
-        if lane.next < lane.num_windows:
-            # Behind the reads: a thread plans while others still read.
+            self.engine.put(partial(self._read, block, task))
+        if lane.next < lane.num_blocks:
+            # Behind the reads: one thread plans while others still read.
             self.engine.put(partial(self._plan_next, lane))
 
     # ------------------------------------------------------------------ jobs
 
+    def _wake(self) -> None:
+        # No lock: this also runs where the garbage collector drops a batch.
+        if not self._is_waking:
+            self._is_waking = True
+            self.engine.put(self._advance_all)
+
     def _advance_all(self, reader: UnitReader) -> None:
+        self._is_waking = False
         with self.engine.changed:
             for lane in self._lanes:
                 self._advance(lane)
@@ -233,16 +255,29 @@ class EpochFill:
             self.follower._advance_all(reader)
 
     def _plan_next(self, lane: _LaneFill, reader: UnitReader) -> None:
-        # Ascending: units that share a chunk of another array come together, and a disk's head
-        # moves on.
-        tasks = sorted(self.plan.window(lane.lane, lane.next), key=attrgetter("chunk"))
+        tasks = self._plan_block(lane, lane.next)
         with self.engine.changed:
             lane.tasks = tasks
             self._advance(lane)
 
-    def _read(self, window: _Window, task: Task, reader: UnitReader) -> None:
-        reader.read_into(task, window.arrays, is_consecutive=not self.plan.shuffle)
+    def _plan_block(self, lane: _LaneFill, k: int) -> list[Task]:
+        bounds = lane.window_bounds
+        first = k * self._block_windows
+        tasks: list[Task] = []
+        for w in range(first, min(first + self._block_windows, len(bounds) - 1)):
+            offset = bounds[w] - bounds[first]
+            window = self.plan.window(lane.lane, w)
+            if offset:
+                window = [Task(chunk, samples, dest + offset) for chunk, samples, dest in window]
+            tasks += window
+        # Ascending: units that share a chunk of another array come together, and a disk's head
+        # moves in one direction.
+        tasks.sort(key=attrgetter("chunk"))
+        return tasks
+
+    def _read(self, block: _Block, task: Task, reader: UnitReader) -> None:
+        reader.read_into(task, block.arrays, is_consecutive=not self.plan.shuffle)
         with self.engine.changed:
-            window.num_pending -= 1
-            if not window.num_pending:
+            block.num_pending -= 1
+            if not block.num_pending:
                 self.engine.changed.notify_all()

@@ -123,7 +123,7 @@ class BatchIterator:
             raise
         self._step += 1
         self._progress.deliver(len(arrays[0]), mover=self._mover)
-        if self._is_followed and assembler.is_in_last_window:
+        if self._is_followed and assembler.is_in_last_block:
             self._is_followed = False
             self._feed.follow(fill, self._plan_epoch(self._epoch + 1))
         self._ending = None
@@ -136,14 +136,10 @@ class BatchIterator:
         self._fill = fill = self._feed.open(self._plan_epoch(self._epoch), self._step)
         self._finalizer = weakref.finalize(self, fill.engine.stop)
         self._finalizer.atexit = False
-        batch_size = fill.plan.lane_batch_size
-        position = self._step * batch_size
         self._assembler = BatchAssembler(
-            [
-                LaneCursor(fill, i, position=position, batch_size=batch_size)
-                for i in range(fill.num_lanes)
-            ],
+            [LaneCursor(fill, i, step=self._step) for i in range(fill.num_lanes)],
             empty_batch=self._empty_batch,
+            pools=self._feed.batch_pools,
             has_valid=self._has_valid,
         )
         return fill

@@ -61,9 +61,9 @@ class LoadedArray:
         return self.source.chunk_length * self.sample_size * self.source.dtype.itemsize
 
     @property
-    def is_converted(self) -> bool:
-        """Whether the delivered elements have another type than the decoded ones."""
-        return self.dtype != self.source.dtype
+    def is_moved(self) -> bool:
+        """Whether samples are delivered as they are decoded, byte for byte, and have bytes."""
+        return self.sample_nbytes > 0 and self.dtype == self.source.dtype
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ class Loader:
             self._layout.unit_counts(),
             seed=seed,
             batch_size=batch_size,
-            window=self._budget.fill_window,
+            window=self._budget.plan_window,
             lanes=self._lanes,
             shuffle=shuffle,
             last=self._last,
@@ -184,7 +184,8 @@ class Loader:
             self._layout,
             self._budget,
             lanes=my_lanes,
-            largest_window=self._largest_window(),
+            largest_block=self._largest_block(),
+            batch_length=batch_size // self._world_size,
             direct=is_direct,
         )
 
@@ -378,12 +379,12 @@ class Loader:
         arrays = [np.empty((0, *array.sample_shape), array.dtype) for array in self._layout.arrays]
         return [*arrays, np.empty(0, np.int64)] if self._layout.has_index else arrays
 
-    def _largest_window(self) -> int:
-        """Return the most samples that a window holds, padding included."""
+    def _largest_block(self) -> int:
+        """Return the most samples that a block holds, padding included."""
         largest_lane = -(-self.num_samples // self.lanes)
-        filled = min(self._budget.fill_window * self._layout.unit_length, largest_lane)
+        filled = min(self._budget.block_units * self._layout.unit_length, largest_lane)
         padding = self.batch_size // self.lanes if self.last == "pad" else 0
-        return max(filled, padding)
+        return filled + padding
 
 
 def _plan_epoch(counts: NDArray[np.int64], epoch: int, **order: Any) -> EpochPlan:

@@ -1,4 +1,4 @@
-"""How does a thread bring the samples of one unit into a window?"""
+"""How does a thread bring the samples of one unit into a block?"""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ if TYPE_CHECKING:
 
     from chunkstore.pipeline.cache import ChunkCache
     from chunkstore.pipeline.layout import LoadedArray, SampleLayout
+    from chunkstore.pipeline.pool import BlockPool
     from chunkstore.pipeline.source import ChunkReader
     from chunkstore.plan.epoch import Task
 
 
-class WindowArrays:
-    """The memory of one window, as arrays.
+class BlockArrays:
+    """The memory of one block, as arrays.
 
     Parameters
     ----------
     layout
-        What the window holds.
-    leases
-        Bytes of each array, and of the sample numbers behind them if the layout has them.
+        What the block holds.
+    pools
+        Memory for each array, and for the sample numbers behind them if the layout has them.
     num_samples
-        Samples of the window.
+        Samples of the block.
 
     Attributes
     ----------
@@ -43,19 +44,16 @@ class WindowArrays:
 
     __slots__ = ("arrays", "num_samples", "rows")
 
-    def __init__(
-        self, layout: SampleLayout, leases: Sequence[NDArray[np.uint8]], num_samples: int
-    ) -> None:
+    def __init__(self, layout: SampleLayout, pools: Sequence[BlockPool], num_samples: int) -> None:
         self.num_samples = num_samples
         self.arrays: list[NDArray[Any]] = []
         self.rows: list[NDArray[Any]] = []
-        for array, lease in zip(layout.arrays, leases, strict=False):
-            shaped = lease.view(array.dtype).reshape(num_samples, *array.sample_shape)
-            is_moved = array.sample_nbytes and not array.is_converted
-            self.arrays.append(shaped)
-            self.rows.append(row_view(shaped) if is_moved else shaped)
+        for array, pool in zip(layout.arrays, pools, strict=False):
+            values = pool.lease_array((num_samples, *array.sample_shape), array.dtype)
+            self.arrays.append(values)
+            self.rows.append(row_view(values) if array.is_moved else values)
         if layout.has_index:
-            self.arrays.append(leases[-1].view(np.int64))
+            self.arrays.append(pools[-1].lease_array((num_samples,), np.dtype(np.int64)))
 
 
 class UnitReader:
@@ -109,26 +107,26 @@ class UnitReader:
         """Time spent so far on checking and decoding."""
         return sum(reader.decode_seconds for reader in self._readers)
 
-    def read_into(self, task: Task, window: WindowArrays, *, is_consecutive: bool) -> None:
+    def read_into(self, task: Task, block: BlockArrays, *, is_consecutive: bool) -> None:
         """Bring the samples of a task to their places.
 
         Parameters
         ----------
         task
-            One piece of the window's plan.
-        window
+            One piece of the block's plan.
+        block
             Where the samples go.
         is_consecutive
             Whether the task's ``dest`` counts up by one.
         """
         for i, array in enumerate(self._layout.arrays):
             if array.is_unit:
-                self._read_unit_chunk(i, array, task, window, is_consecutive)
+                self._read_unit_chunk(i, array, task, block, is_consecutive)
             else:
-                self._read_covering_chunks(i, array, task, window, is_consecutive)
+                self._read_covering_chunks(i, array, task, block, is_consecutive)
         if self._layout.has_index:
             first = task.chunk * self._layout.unit_length
-            window.arrays[-1][task.dest] = task.samples + first
+            block.arrays[-1][task.dest] = task.samples + first
         self.num_units += 1
 
     def close(self) -> None:
@@ -141,18 +139,17 @@ class UnitReader:
         length = array.source.chunk_length if array.is_unit else 0
         memory = np.frombuffer(system.calls.aligned_buffer(nbytes + 1), np.uint8)[:nbytes]
         scratch = memory.view(array.source.dtype).reshape(length, *array.sample_shape)
-        is_moved = array.sample_nbytes and not array.is_converted
         self._scratch.append(scratch)
-        self._scratch_rows.append(row_view(scratch) if is_moved else scratch)
+        self._scratch_rows.append(row_view(scratch) if array.is_moved else scratch)
 
     def _read_unit_chunk(
-        self, i: int, array: LoadedArray, task: Task, window: WindowArrays, is_consecutive: bool
+        self, i: int, array: LoadedArray, task: Task, block: BlockArrays, is_consecutive: bool
     ) -> None:
-        if is_consecutive and not array.is_converted:
+        if is_consecutive and array.is_moved:
             start, stop = int(task.dest[0]), int(task.dest[0]) + self._layout.unit_length
             # A whole chunk in file order is decoded where it belongs.
-            if len(task.samples) == self._layout.unit_length and stop <= window.num_samples:
-                self._readers[i].read_chunk_into(task.chunk, window.arrays[i][start:stop])
+            if len(task.samples) == self._layout.unit_length and stop <= block.num_samples:
+                self._readers[i].read_chunk_into(task.chunk, block.arrays[i][start:stop])
                 return
         self._readers[i].read_chunk_into(task.chunk, self._scratch[i])
         started = time.perf_counter()
@@ -160,13 +157,13 @@ class UnitReader:
             self._scratch_rows[i],
             task.samples,
             task.dest,
-            window.rows[i],
+            block.rows[i],
             is_consecutive=is_consecutive,
         )
         self.scatter_seconds += time.perf_counter() - started
 
     def _read_covering_chunks(
-        self, i: int, array: LoadedArray, task: Task, window: WindowArrays, is_consecutive: bool
+        self, i: int, array: LoadedArray, task: Task, block: BlockArrays, is_consecutive: bool
     ) -> None:
         """Take the samples out of every chunk that holds some of them."""
         length = array.source.chunk_length
@@ -186,12 +183,11 @@ class UnitReader:
                 decode_into=self._readers[i].read_chunk_into,
             )
             started = time.perf_counter()
-            is_moved = array.sample_nbytes and not array.is_converted
             scatter_into(
-                row_view(chunk) if is_moved else chunk,
+                row_view(chunk) if array.is_moved else chunk,
                 numbers[start:stop] - chunk_index * length,
                 task.dest[start:stop],
-                window.rows[i],
+                block.rows[i],
                 is_consecutive=is_consecutive,
             )
             self.scatter_seconds += time.perf_counter() - started

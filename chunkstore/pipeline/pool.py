@@ -1,4 +1,4 @@
-"""Whose is the memory of a window?
+"""Whose is the memory of a batch?
 
 A block of memory has one owner at a time: the pool, the threads that fill it, the consumer, the
 pool. The consumer may keep a batch for ever, so a block returns only when nothing views it any
@@ -7,10 +7,13 @@ more.
 
 from __future__ import annotations
 
+import contextlib
+import math
+import mmap
 import threading
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+
+# Smaller arrays are not worth a block.
+_LEAST_LEASE_NBYTES: Final = 4096
 
 
 class BlockPool:
@@ -87,20 +94,26 @@ class BlockPool:
             try:
                 block = self._free.popleft()
             except IndexError:
-                block = system.calls.aligned_buffer(self.nbytes)
+                block = _make_block(self.nbytes)
                 self._num_blocks += 1
+            self._trim()
         # The array must not own its memory: NumPy would make the owner, not the lease, the base of
         # further views, and the block would return while they live.
-        lease = np.frombuffer(block[:nbytes], np.uint8)
+        lease = np.frombuffer(block, np.uint8, count=nbytes)
         weakref.finalize(lease, self._give_back, block).atexit = False
         return lease
+
+    def lease_array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Lend a block as an array of some shape, of unspecified content; see `lease`."""
+        nbytes = math.prod(shape) * dtype.itemsize
+        if nbytes < _LEAST_LEASE_NBYTES:
+            return np.empty(shape, dtype)
+        return self.lease(nbytes).view(dtype).reshape(shape)
 
     def trim(self) -> None:
         """Give blocks above the limit back to the system."""
         with self._lock:
-            while self._num_blocks > self.limit and self._free:
-                self._free.pop()
-                self._num_blocks -= 1
+            self._trim()
 
     def close(self) -> None:
         """Give up all free blocks, and the lent ones as they return."""
@@ -109,6 +122,11 @@ class BlockPool:
         self.trim()
         self._is_closed = True
 
+    def _trim(self) -> None:
+        while self._num_blocks > self.limit and self._free:
+            self._free.pop()
+            self._num_blocks -= 1
+
     def _give_back(self, block: memoryview) -> None:
         if self._is_closed:
             return
@@ -116,3 +134,14 @@ class BlockPool:
         on_return = self.on_return
         if on_return is not None:
             on_return()
+
+
+def _make_block(nbytes: int) -> memoryview:
+    """Return zeroed memory on page boundaries, on huge pages where the system has them."""
+    block = system.calls.aligned_buffer(nbytes)
+    # Samples are scattered over the whole block: with small pages each is a miss of the page
+    # tables.
+    if isinstance(block.obj, mmap.mmap) and hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # A kernel without huge pages.
+            block.obj.madvise(mmap.MADV_HUGEPAGE)
+    return block
