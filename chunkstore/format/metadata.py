@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-
 from chunkstore.errors import FormatError, UnsupportedError
 from chunkstore.format.codecs import CodecChain, parse_codecs, parse_v2_codecs
 from chunkstore.format.data_type import (
@@ -26,8 +25,9 @@ from chunkstore.format.data_type import (
 from chunkstore.format.grid import ChunkGrid, ChunkKeyEncoding
 
 if TYPE_CHECKING:
-    import numpy as np
     from collections.abc import Callable
+
+    import numpy as np
 
 MAX_NBYTES = 64 << 20
 _MAX_ARRAY_NBYTES = 1 << 63

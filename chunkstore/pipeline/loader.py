@@ -18,6 +18,7 @@ from chunkstore.pipeline.state import OrderIdentity
 from chunkstore.pipeline.structure import VALID, Structure
 from chunkstore.plan.epoch import EpochPlan, Last, check_last, count_batches, rank_lanes
 from chunkstore.plan.random import stream_key
+from chunkstore.upper import resolve
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -140,6 +141,9 @@ class Loader:
         self._last: Last = last or ("keep" if self._world_size == 1 else "drop")
         check_last(self._last)
         stream_key(seed, epoch)
+        self._arrays = arrays
+        self._names = names
+        self._memory = parse_memory(memory)
         self._batch_size = batch_size
         self._structure = Structure(names, getattr(arrays, "sample_arrays", arrays))
         self._layout = plan_layout(arrays, self._structure, dtype=dtype)
@@ -149,7 +153,7 @@ class Loader:
         is_direct = io == "direct"
         self._budget = plan_budget(
             self._layout,
-            memory=parse_memory(memory),
+            memory=self._memory,
             window=window,
             lanes=self._lanes,
             world_size=self._world_size,
@@ -190,6 +194,21 @@ class Loader:
         )
 
     # ---------------------------------------------------------------- what it is
+
+    @property
+    def arrays(self) -> Mapping[str, ChunkSource | NDArray[Any]]:
+        """The store or the mapping that the batches come from."""
+        return self._arrays
+
+    @property
+    def names(self) -> Names | None:
+        """The structure of names that was asked for."""
+        return self._names
+
+    @property
+    def memory(self) -> int:
+        """Ceiling for decoded data in bytes, summed over the ranks."""
+        return self._memory
 
     @property
     def num_samples(self) -> int:
@@ -350,6 +369,26 @@ class Loader:
             for batch in plan.batches(rank=self.rank, world_size=self.world_size, step=step)
         ]
         return np.concatenate([np.empty(0, np.int64), *numbers])
+
+    # ---------------------------------------------------------------- frameworks
+
+    def keras(self) -> Any:
+        """Return the epochs as a ``keras.utils.PyDataset`` for fit, evaluate and predict.
+
+        Each ``fit`` goes on with the next epoch of the loader. Needs keras and a backend.
+
+        Examples
+        --------
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> arrays = {"x": np.ones((10, 2), "f4"), "y": np.ones((10, 1), "f4")}
+        >>> with Loader(arrays, ("x", "y"), batch_size=4) as loader:
+        ...     history = model.fit(loader.keras(), epochs=2, verbose=0)
+        >>> len(history.history["loss"])
+        2
+        """
+        return resolve("chunkstore.adapters.keras", "KerasView")(self)
 
     # ---------------------------------------------------------------- life
 

@@ -79,7 +79,7 @@ def repair(
     >>> cs.save(path, {"x": np.arange(1000)})
     >>> os.truncate(path, os.path.getsize(path) - 1)     # the end record is cut
     >>> report = cs.repair(path, path + ".repaired")
-    >>> report.recovered_samples, cs.open(report.out)["x"][-1]
+    >>> report.recovered_samples, int(cs.open(report.out)["x"][-1])
     (1000, 999)
     """
     path = os.fspath(path)

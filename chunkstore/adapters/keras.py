@@ -1,0 +1,135 @@
+"""How does Keras train from a loader?
+
+``fit`` peeks at one batch (torch, jax) or two (tensorflow) before it trains, asks for batches by
+an index that it may have shuffled, and calls the epoch hooks in another order on each backend. The
+view ignores the index, hands peeked batches out again, and so trains every epoch complete.
+Facts: keras 3.15, ``keras/src/trainers/data_adapters``.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+try:
+    import keras
+except ImportError as error:
+    raise ImportError(
+        "the Keras adapter needs keras and one of its backends: pip install 'chunkstore[keras,jax]'"
+    ) from error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chunkstore.pipeline.loader import Loader
+
+# tensorflow takes two batches to learn the signature, torch and jax take one.
+_PEEKED_BATCHES = 2
+_MOST_PARTS = 3
+
+
+class KerasView(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no types
+    """The epochs of a loader, for ``fit``, ``evaluate`` and ``predict``.
+
+    Made by ``loader.keras()``.
+
+    Parameters
+    ----------
+    loader
+        Its batches are ``x``, ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``, where each part is
+        an array, a tuple or a dict as the model wants it.
+
+    Raises
+    ------
+    ValueError
+        Batches of more than three parts, or a loader in the middle of an epoch.
+
+    Notes
+    -----
+    Each fit goes on with the loader's next epoch. A fit that is stopped in the middle of an epoch
+    leaves the rest of it out. Keep Keras' ``workers`` at 1: the loader has threads of its own.
+    Threads: on tensorflow the batches are taken from a thread of tf.data.
+    """
+
+    def __init__(self, loader: Loader) -> None:
+        # More Keras workers would only put a queue in front of the loader's threads.
+        super().__init__(workers=1, use_multiprocessing=False)
+        form = loader.empty_batch
+        if isinstance(form, tuple | list) and len(form) > _MOST_PARTS:
+            raise ValueError(
+                "Keras takes batches of x, (x, y) or (x, y, sample_weight), where x and y may be "
+                f"tuples or dicts; this loader's have {len(form)} parts. Group them, for example "
+                "((a, b), c)"
+            )
+        if 0 < loader.step < len(loader):
+            raise ValueError(
+                f"the loader stands at step {loader.step} of {len(loader)}; Keras counts whole "
+                "epochs. Finish the epoch in a loop of your own, or call set_epoch first"
+            )
+        self._loader = loader
+        self._is_bare = not isinstance(form, tuple | list)
+        self._lock = threading.Lock()
+        self._epoch = loader.epoch + (1 if 0 < len(loader) == loader.step else 0)
+        self._stream: Iterator[Any] | None = None
+        self._head: list[Any] = []
+        self._taken = 0
+        self._is_in_epoch = False
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of an epoch."""
+        return len(self._loader)
+
+    def __getitem__(self, index: int) -> Any:
+        """Return the next batch of the epoch, whatever the index."""
+        with self._lock:
+            if self._taken >= len(self._loader):
+                self._advance()
+            if self._stream is None:
+                self._stream = self._loader.iter_epoch(self._epoch)
+            if self._taken < len(self._head):
+                batch = self._head[self._taken]
+            else:
+                batch = next(self._stream)
+                if self._taken < _PEEKED_BATCHES:
+                    self._head.append(batch)
+            self._taken += 1
+            if self._taken > _PEEKED_BATCHES:
+                # Past the peek: kept batches would keep their window alive.
+                self._head = []
+        return _to_backend((batch,) if self._is_bare else tuple(batch))
+
+    def on_epoch_begin(self) -> None:
+        """Hand a peek out again, or go to the next epoch."""
+        with self._lock:
+            if self._stream is not None:
+                is_used_up = self._taken >= len(self._loader)
+                is_peek = self._taken <= _PEEKED_BATCHES and not (is_used_up and self._is_in_epoch)
+                if is_peek:
+                    self._taken = 0
+                else:
+                    self._advance()
+            self._is_in_epoch = True
+
+    def on_epoch_end(self) -> None:
+        """Go to the next epoch if this one was consumed; Keras may also call it first."""
+        with self._lock:
+            if self._is_in_epoch and self._taken >= len(self._loader):
+                self._advance()
+            self._is_in_epoch = False
+
+    def _advance(self) -> None:
+        self._stream, self._head, self._taken = None, [], 0
+        self._epoch += 1
+
+
+def _to_backend(batch: Any) -> Any:
+    """Return the batch in the backend's own type where that saves a copy.
+
+    Only torch needs it: given numpy arrays, Keras copies every batch there.
+    """
+    if keras.backend.backend() != "torch":
+        return batch
+    import torch
+
+    return keras.tree.map_structure(torch.from_numpy, batch)
