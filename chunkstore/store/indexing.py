@@ -79,38 +79,50 @@ def _expand(key: Any, shape: tuple[int, ...], name: str) -> list[Any]:
     if sum(part is Ellipsis for part in given) > 1:
         raise IndexError(f"array {name!r}: an index can only have a single ellipsis ('...')")
     parts: list[Any] = []
+    # Where the parts that a mask became begin, and the mask's shape.
+    masks: list[tuple[int, tuple[int, ...]]] = []
     for part in given:
-        parts += _normalised(part, name)
+        normal = _normalised(part, name)
+        if isinstance(normal, np.ndarray) and normal.dtype == np.bool_:
+            masks.append((len(parts), normal.shape))
+            parts += [numbers.astype(np.int64) for numbers in normal.nonzero()]
+        else:
+            parts.append(normal)
     taken = sum(part is not None and part is not Ellipsis for part in parts)
-    masks = _mask_axes(given)
-    _check_masks(masks, given, shape, name)
     if taken > len(shape):
         raise IndexError(
             f"array {name!r} has {len(shape)} axes (shape {shape}), but {taken} were indexed"
         )
     fill = [slice(None)] * (len(shape) - taken)
-    if any(part is Ellipsis for part in parts):
-        place = next(i for i, part in enumerate(parts) if part is Ellipsis)
-        parts[place : place + 1] = fill
-    else:
-        parts += fill
+    place = next((i for i, part in enumerate(parts) if part is Ellipsis), len(parts))
+    parts[place : place + 1] = fill
+    for start, mask_shape in masks:
+        position = start + len(fill) - 1 if start > place else start
+        axis = sum(part is not None for part in parts[:position])
+        wanted = shape[axis : axis + len(mask_shape)]
+        if mask_shape != wanted:
+            raise IndexError(
+                f"array {name!r}: a mask of shape {mask_shape} does not fit axes of shape {wanted}"
+            )
     return parts
 
 
-def _normalised(part: Any, name: str) -> list[Any]:
-    """Return a part as slice, int, int64 array, None or Ellipsis; a mask as its arrays."""
+def _normalised(part: Any, name: str) -> Any:
+    """Return a part as slice, int, None, Ellipsis, int64 array, or mask of one axis or more."""
     if part is None or part is Ellipsis or isinstance(part, slice):
-        return [part]
-    if isinstance(part, bool | np.bool_):
-        raise IndexError(
-            f"array {name!r}: a single True or False is no index; a mask has one value a sample"
-        )
-    try:
-        return [operator.index(part)]
-    except TypeError:
-        array = np.asarray(part)
+        return part
+    if not isinstance(part, bool | np.bool_):
+        try:
+            return operator.index(part)
+        except TypeError:
+            pass
+    array = np.asarray(part)
     if array.dtype == np.bool_:
-        return [numbers.astype(np.int64) for numbers in array.nonzero()]
+        if array.ndim == 0:
+            raise IndexError(
+                f"array {name!r}: a single True or False is no index; a mask has one value a sample"
+            )
+        return array
     if array.size == 0 and not isinstance(part, np.ndarray):
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
@@ -118,35 +130,7 @@ def _normalised(part: Any, name: str) -> list[Any]:
             f"array {name!r}: an index is made of integers, slices, lists of integers, boolean "
             f"masks, '...' and None; got {type(part).__name__} of dtype {array.dtype}"
         )
-    return [array.astype(np.int64)]
-
-
-def _mask_axes(given: list[Any]) -> list[tuple[int, tuple[int, ...]]]:
-    """Return the first axis and the shape of each mask, counted from the front."""
-    axis, masks = 0, []
-    for part in given:
-        if part is None:
-            continue
-        if part is Ellipsis:
-            break
-        if not isinstance(part, slice | int) and np.asarray(part).dtype == np.bool_:
-            mask_shape = np.shape(part)
-            masks.append((axis, mask_shape))
-            axis += len(mask_shape)
-        else:
-            axis += 1
-    return masks
-
-
-def _check_masks(
-    masks: list[tuple[int, tuple[int, ...]]], given: list[Any], shape: tuple[int, ...], name: str
-) -> None:
-    for axis, mask_shape in masks:
-        wanted = shape[axis : axis + len(mask_shape)]
-        if mask_shape != wanted:
-            raise IndexError(
-                f"array {name!r}: a mask of shape {mask_shape} does not fit axes of shape {wanted}"
-            )
+    return array.astype(np.int64)
 
 
 def _is_full(part: Any) -> bool:
