@@ -515,11 +515,14 @@ def _reopen_array(path: str, name: str, fingerprint: str) -> Array:
     """Open an array again, in the process that unpickles it."""
     from chunkstore.store.store import open_store
 
-    array = open_store(path)[name]
-    if array.fingerprint != fingerprint:
+    store = open_store(path)
+    array = store[name] if name in store else None
+    found = None if array is None else array.fingerprint
+    if array is None or found != fingerprint:
+        store.close()
         raise CorruptionError(
-            f"array {name!r} has changed since it was pickled: its fingerprint is "
-            f"{array.fingerprint}, expected {fingerprint}",
+            f"array {name!r} has changed since it was pickled: its fingerprint is {found}, "
+            f"expected {fingerprint}",
             path,
         )
     return array

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import weakref
 from typing import TYPE_CHECKING
 
 from chunkstore.container.reader import Container, ReaderPool
@@ -23,7 +24,8 @@ class OpenFile:
 
     Notes
     -----
-    Threads: safe. A forked child shares the descriptor and reads by position, so both read right.
+    Threads: safe. A forked child shares the descriptor and reads by position, so both read right;
+    it takes readers of its own. An open file that nobody refers to any more is closed.
     """
 
     def __init__(self, path: str, *, lenient: bool = False) -> None:
@@ -37,6 +39,8 @@ class OpenFile:
         self._pool = ReaderPool(self.container, keep=_KEPT_READERS)
         self._pid = os.getpid()
         self.is_closed = False
+        # An array that was unpickled or taken from ``open(path)["x"]`` has no store to close.
+        self._finalizer = weakref.finalize(self, self.container.close)
 
     @contextlib.contextmanager
     def array_reader(self, array: Array) -> Iterator[ArrayReader]:
@@ -44,11 +48,15 @@ class OpenFile:
         from chunkstore.store.array import ArrayReader
 
         self.check_open()
-        entries = self._pool.borrow()
+        if self._pid != os.getpid():
+            # A thread of the parent may have held the pool's lock at the fork.
+            self._pool, self._pid = ReaderPool(self.container, keep=_KEPT_READERS), os.getpid()
+        pool = self._pool
+        entries = pool.borrow()
         try:
             yield ArrayReader(self, array._node, array.dtype, direct=False, entries=entries)
         finally:
-            self._pool.give_back(entries)
+            pool.give_back(entries)
 
     def check_open(self) -> None:
         """Raise ValueError if the store was closed."""
@@ -59,4 +67,4 @@ class OpenFile:
         """Close the file; again is allowed."""
         self.is_closed = True
         self._pool.close()
-        self.container.close()
+        self._finalizer()
