@@ -1,0 +1,1 @@
+"""The measurements, one question a file; each has ``run(settings) -> list[Result]``."""

@@ -1,0 +1,52 @@
+"""What does `import chunkstore` cost beside the packages under it?"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks.probe import REPOSITORY
+from benchmarks.result import measure_in_turns, ratio
+
+if TYPE_CHECKING:
+    from benchmarks.result import Result, Settings
+
+_OURS = "import chunkstore"
+_PEER = "import numpy, numcodecs.blosc"
+_PROGRAM = """
+import time
+start = time.perf_counter()
+{statement}
+print(time.perf_counter() - start)
+"""
+
+
+def import_seconds(statement: str) -> float:
+    """Return the time of a statement in a fresh process, in seconds."""
+    output = subprocess.check_output(
+        [sys.executable, "-c", _PROGRAM.format(statement=statement)], text=True, cwd=REPOSITORY
+    )
+    return float(output)
+
+
+def run(settings: Settings) -> list[Result]:
+    """Measure."""
+    measured = measure_in_turns(
+        [lambda: import_seconds(_OURS), lambda: import_seconds(_PEER)],
+        # A process each and some 100 ms: more rounds are cheap, and imports vary.
+        rounds=2 * settings.rounds,
+        has_warm_up=settings.has_warm_up,
+    )
+    return [
+        ratio(
+            measured,
+            ours=0,
+            peer=1,
+            direction="at most",
+            limit=1.5,
+            case="import",
+            name=f"{_OURS} / {_PEER}",
+            conditions="fresh processes, warm page cache, bytecode compiled",
+        )
+    ]

@@ -1,0 +1,209 @@
+"""What do a slice of one chunk and the CRC-32 cost beside the bare work?
+
+The bare work on a chunk is: pread into a buffer that is there, CRC-32, guard of the Blosc header,
+decode into an array that is there. A slice through `Array` adds finding the chunk, comparing its
+local header, and new memory for the caller.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numcodecs import blosc
+
+import chunkstore as cs
+from benchmarks.photographs import PATCH_SHAPE, patches_file
+from benchmarks.probe import run_apart
+from benchmarks.result import MIB, Result, measure_in_turns, ratio
+from benchmarks.values import check_equal
+from chunkstore.container.checksum import crc32
+from chunkstore.container.layout import LOCAL
+from chunkstore.format.blosc_frame import check_frame
+
+if TYPE_CHECKING:
+    from benchmarks.result import Settings
+
+_SEED = 3
+
+
+def stored_patches(
+    folder: str, source: str, count: int, *, codec: str, level: int, chunk_nbytes: int
+) -> str:
+    """Return a file with patches in chunks of some size, written when it is not there yet."""
+    path = f"{folder}/{codec}-{level}-{chunk_nbytes}-{count}.zarr.zip"
+    if not Path(path).exists():
+        patches = np.load(source, mmap_mode="r")[:count]
+        cs.save(
+            path,
+            {"x": patches},
+            codec=codec,
+            level=level,
+            chunk_nbytes=chunk_nbytes,
+            overwrite=True,
+        )
+    return path
+
+
+def compare_slices(path: str, source: str, count: int, reads: int, rounds: int) -> Any:
+    """Return the times of slices and of the bare work on the same chunks, round by round.
+
+    A slice is the half of a chunk, and begins at a random place in it.
+    """
+    patches = np.load(source, mmap_mode="r")[:count]
+    rng = np.random.default_rng(_SEED)
+    with cs.open(path) as store:
+        x = store["x"]
+        length = x.chunk_length
+        width = max(1, length // 2)
+        chunks = rng.integers(0, len(x) // length, reads)
+        starts = (chunks * length + rng.integers(0, length - width + 1, reads)).tolist()
+        names = [f"x/c/{i}/0/0/0".encode() for i in chunks]
+        _, places = x._node.table.stored()
+        where = [
+            (
+                int(places.offset[i]) + LOCAL.size + len(name),
+                int(places.encoded_nbytes[i]),
+                int(places.crc[i]),
+            )
+            for i, name in zip(chunks.tolist(), names, strict=True)
+        ]
+        decoded = np.empty((length, *PATCH_SHAPE), np.uint8)
+        buffer = memoryview(bytearray(int(places.encoded_nbytes.max())))
+        descriptor = os.open(path, os.O_RDONLY)
+
+        def bare_read(place: tuple[int, int, int]) -> None:
+            offset, nbytes, crc = place
+            frame = buffer[:nbytes]
+            assert os.preadv(descriptor, [frame], offset) == nbytes
+            assert crc32(frame) == crc
+            check_frame(frame, decoded.nbytes)
+            blosc.decompress(frame, decoded)
+
+        def time_ours() -> float:
+            started = time.perf_counter()
+            for start in starts:
+                x[start : start + width]
+            return time.perf_counter() - started
+
+        def time_bare() -> float:
+            started = time.perf_counter()
+            for place in where:
+                bare_read(place)
+            return time.perf_counter() - started
+
+        for chunk, place, start in zip(chunks.tolist(), where, starts, strict=True):
+            bare_read(place)
+            check_equal(decoded, patches[chunk * length : (chunk + 1) * length], "bare read")
+            check_equal(x[start : start + width], patches[start : start + width], "slice")
+        measured = measure_in_turns([time_ours, time_bare], rounds=rounds)
+        os.close(descriptor)
+    return {"measured": measured, "nbytes": reads * decoded.nbytes}
+
+
+def compare_checks(path: str, source: str, count: int, rounds: int) -> Any:
+    """Return the times of reading a whole file with and without its checksums."""
+    patches = np.load(source, mmap_mode="r")[:count]
+    with cs.open(path) as store:
+        x = store["x"]
+        out = np.empty((x.chunk_length, *PATCH_SHAPE), np.uint8)
+
+        def time_all(*, check: bool) -> float:
+            reader = x.open_reader(check=check)
+            started = time.perf_counter()
+            for chunk_index in range(x.num_chunks):
+                reader.read_chunk_into(chunk_index, out)
+            seconds = time.perf_counter() - started
+            reader.close()
+            return seconds
+
+        for check in (True, False):
+            reader = x.open_reader(check=check)
+            for chunk_index in range(x.num_chunks):
+                start = chunk_index * x.chunk_length
+                expected = patches[start : start + x.chunk_length]
+                reader.read_chunk_into(chunk_index, out)
+                check_equal(out[: len(expected)], expected, f"check={check}")
+            reader.close()
+        measured = measure_in_turns(
+            [lambda: time_all(check=True), lambda: time_all(check=False)], rounds=rounds
+        )
+    return {"measured": measured, "nbytes": patches.nbytes}
+
+
+def run_slices(settings: Settings) -> list[Result]:
+    """Measure slices of one chunk."""
+    source = patches_file(settings.folder, settings.patches)
+    results = []
+    for codec, level in settings.codecs:
+        for chunk_nbytes, size in ((64 << 10, "64 KiB"), (MIB, "1 MiB")):
+            count = min(settings.patches, 8000)
+            path = stored_patches(
+                settings.folder,
+                source,
+                count,
+                codec=codec,
+                level=level,
+                chunk_nbytes=chunk_nbytes,
+            )
+            found = run_apart(
+                compare_slices,
+                path=path,
+                source=source,
+                count=count,
+                reads=settings.reads,
+                rounds=3 * settings.rounds,
+            )
+            results.append(
+                ratio(
+                    found["measured"],
+                    ours=0,
+                    peer=1,
+                    direction="at most",
+                    limit=1.3,
+                    case="slice",
+                    name=f"half a chunk of {size}, {codec}-{level} / bare work",
+                    conditions="disk, warm page cache",
+                    decoded_nbytes=found["nbytes"],
+                )
+            )
+    return results
+
+
+def run_checks(settings: Settings) -> list[Result]:
+    """Measure the CRC-32 on against off."""
+    source = patches_file(settings.folder, settings.patches)
+    results = []
+    for codec, level in settings.codecs:
+        path = stored_patches(
+            settings.folder,
+            source,
+            settings.patches,
+            codec=codec,
+            level=level,
+            chunk_nbytes=MIB,
+        )
+        found = run_apart(
+            compare_checks,
+            path=path,
+            source=source,
+            count=settings.patches,
+            rounds=3 * settings.rounds,
+        )
+        results.append(
+            ratio(
+                found["measured"],
+                ours=0,
+                peer=1,
+                direction="at least",
+                limit=0.97,
+                case="check",
+                name=f"whole file {codec}-{level}, CRC-32 on / off",
+                conditions="disk, warm page cache, one thread",
+                decoded_nbytes=found["nbytes"],
+            )
+        )
+    return results
