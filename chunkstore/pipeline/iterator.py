@@ -155,11 +155,14 @@ class BatchIterator:
         self._progress.finish(mover=self._mover)
 
     def _give_up(self) -> None:
-        """Drop the windows and end the threads."""
+        """Drop the blocks and end the threads; after an error of theirs they are waited for."""
         self._assembler = None
         fill, self._fill = self._fill, None
-        if fill is not None:
+        if fill is not None and fill.engine.error is not None:
             fill.engine.close()
+        elif fill is not None:
+            # Closed by another thread, or interrupted by a person: neither wants to wait here.
+            fill.engine.stop()
 
     def _raise_reason(self, fill: EpochFill) -> NoReturn:
         engine = fill.engine

@@ -1,0 +1,150 @@
+"""The declared memory is enough for what is done with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chunkstore.pipeline.budget import parse_memory, plan_budget, thread_nbytes
+from chunkstore.pipeline.layout import plan_layout
+from chunkstore.pipeline.memory import MemorySource
+from chunkstore.pipeline.structure import Structure
+
+MIB = 1 << 20
+
+
+def layout(*, sample_nbytes=150_528, chunk_length=7, num_samples=10_000, label_length=None):
+    arrays = {"x": np.broadcast_to(np.uint8(0), (num_samples, sample_nbytes))}
+    sources = {"x": MemorySource("x", arrays["x"], chunk_length=chunk_length)}
+    if label_length is not None:
+        labels = np.broadcast_to(np.int32(0), (num_samples,))
+        sources["y"] = MemorySource("y", labels, chunk_length=label_length)
+    return plan_layout(sources, Structure(None, sources))
+
+
+def budget(arrays, **changes):
+    arguments = {
+        "memory": 512 * MIB,
+        "window": None,
+        "lanes": 1,
+        "world_size": 1,
+        "lane_batch_size": 64,
+        "shuffle": True,
+        "threads": 2,
+        "buffer_nbytes": MIB,
+    }
+    return plan_budget(arrays, **arguments | changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "nbytes"),
+    [
+        ("512MiB", 512 * MIB),
+        ("2GB", 2_000_000_000),
+        (" 1.5 GiB ", 1_610_612_736),
+        ("64mib", 64 * MIB),
+        ("3 kB", 3000),
+        ("1TiB", 1 << 40),
+        ("100", 100),
+        ("100B", 100),
+        (4096, 4096),
+        (np.int64(7), 7),
+    ],
+)
+def test_memory_is_bytes_or_a_number_with_a_unit(text, nbytes):
+    assert parse_memory(text) == nbytes
+
+
+@pytest.mark.parametrize("text", ["", "MiB", "12 parsecs", "-5MiB", "1e9", "5 MiB x", "0MiB"])
+def test_other_texts_are_refused(text):
+    with pytest.raises(ValueError, match="memory must be"):
+        parse_memory(text)
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_no_memory_is_refused(number):
+    with pytest.raises(ValueError, match=f"memory must be positive, got {number}"):
+        parse_memory(number)
+
+
+def test_the_window_depends_on_memory_unit_and_lanes_alone():
+    arrays = layout()
+    windows = {
+        budget(arrays, threads=threads, lane_batch_size=batch, buffer_nbytes=buffer).window
+        for threads in (1, 2, 8)
+        for batch in (1, 64, 5000)
+        for buffer in (0, MIB, 8 * MIB)
+    }
+    assert len(windows) == 1
+    assert (
+        budget(arrays, lanes=4, world_size=1).window == budget(arrays, lanes=4, world_size=4).window
+    )
+
+
+@given(
+    memory=st.integers(24 * MIB, 4096 * MIB),
+    lanes=st.sampled_from([1, 2, 8]),
+    batch=st.integers(1, 2000),
+    threads=st.integers(1, 16),
+    label_length=st.sampled_from([None, 7, 28, 14_336]),
+    shuffle=st.booleans(),
+)
+def test_blocks_reads_and_cache_stay_within_the_memory(
+    memory, lanes, batch, threads, label_length, shuffle
+):
+    arrays = layout(label_length=label_length)
+    plan = budget(
+        arrays,
+        memory=memory,
+        lanes=lanes,
+        lane_batch_size=batch,
+        threads=threads,
+        shuffle=shuffle,
+    )
+    blocks = plan.num_blocks * plan.block_units * arrays.unit_nbytes * lanes
+    assert plan.num_blocks >= 2
+    assert blocks <= memory * 7 / 8
+    reads = thread_nbytes(arrays, plan.threads, buffer_nbytes=MIB) + plan.cache_nbytes
+    # One thread may go over the last eighth by 16 MiB.
+    assert blocks + reads <= memory + (16 * MIB if plan.threads == 1 else 0) + arrays.unit_nbytes
+    assert plan.plan_window == plan.window or not shuffle
+
+
+def test_threads_are_reduced_until_they_fit():
+    # The last eighth of 64 MiB holds what three threads need: 1 MiB of scratch and 1 MiB of reads
+    # each.
+    assert budget(layout(), memory=64 * MIB, threads=16).threads in (3, 4)
+    assert budget(layout(), memory=512 * MIB, threads=16).threads == 16
+
+
+def test_too_little_memory_says_how_much_works():
+    arrays = layout(sample_nbytes=1024, chunk_length=32_768)
+    with pytest.raises(ValueError, match="cannot hold two chunks of 33554432 bytes: give at least"):
+        budget(arrays, memory=64 * MIB)
+
+
+def test_a_label_chunk_that_does_not_fit_is_named_with_the_memory_that_works():
+    arrays = layout(num_samples=40_000_000, label_length=20_000_000)
+    with pytest.raises(
+        ValueError, match=r"array 'y' has chunks of 80000000 bytes; \d+ bytes"
+    ) as failed:
+        budget(arrays, memory=64 * MIB)
+    enough = int(str(failed.value).rpartition("; ")[2].split()[0])
+    assert budget(arrays, memory=enough).threads == 1
+
+
+def test_a_given_window_must_fit_twice():
+    with pytest.raises(
+        ValueError, match=r"window=300 chunks of 1053696 bytes in 1 lanes need memory"
+    ):
+        budget(layout(), window=300)
+    with pytest.raises(ValueError, match="window must be at least 1 chunk, got 0"):
+        budget(layout(), window=0)
+    assert budget(layout(), window=3).window == 3
+
+
+def test_no_threads_are_refused():
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        budget(layout(), threads=0)
