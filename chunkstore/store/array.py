@@ -516,7 +516,7 @@ def _reopen_array(path: str, name: str, fingerprint: str) -> Array:
     from chunkstore.store.store import open_store
 
     store = open_store(path)
-    array = store[name] if name in store else None
+    array = store.get(name)
     found = None if array is None else array.fingerprint
     if array is None or found != fingerprint:
         store.close()
