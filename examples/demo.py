@@ -276,8 +276,8 @@ def draw(folder: Path, history: dict[str, list[float]]) -> Path:
 def run_stage(stage: str, folder: Path) -> dict[str, Any]:
     """Run a stage in a fresh process, so that its peak memory is its own."""
     result = folder / f"{stage}.json"
-    # One arena of glibc's allocator: with one for each thread, the peak of the very same fit differs
-    # by 100 MiB from run to run, and a difference of two peaks would say nothing.
+    # One arena of glibc's allocator: with one for each thread, the peak of the very same fit
+    # differs by 100 MiB from run to run, and a difference of two peaks would say nothing.
     environment = os.environ | {"MALLOC_ARENA_MAX": "1"}
     command = [sys.executable, __file__, "--folder", str(folder), "--stage", stage]
     subprocess.run(command, check=True, env=environment)
