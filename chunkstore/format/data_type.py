@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from chunkstore.errors import FormatError, UnsupportedError
+from chunkstore.format.json_document import parse_extension, shown
 
-CORE_NAMES = (
+if TYPE_CHECKING:
+    from chunkstore.format.chain import Endian
+
+CORE_NAMES: Final = (
     "bool",
     "int8",
     "int16",
@@ -29,7 +34,7 @@ CORE_NAMES = (
     "complex64",
     "complex128",
 )
-_V2_PATTERN = re.compile(r"([<>|])([biufc])(\d+)")
+_V2_CORE = re.compile(r"([<>|])(b1|[iu][1248]|f[248]|c8|c16)")
 _HEX = re.compile(r"0x[0-9a-fA-F]+")
 _SPECIAL_FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -41,37 +46,42 @@ def parse_data_type(value: Any) -> np.dtype[Any]:
     ------
     UnsupportedError
         It is not one of the core types; names it.
+    FormatError
+        No name at all.
     """
-    name = value.get("name") if isinstance(value, dict) else value
-    if name not in CORE_NAMES or (isinstance(value, dict) and value.get("configuration")):
+    name, configuration = parse_extension("data_type", value)
+    if name not in CORE_NAMES or configuration:
         raise UnsupportedError(
-            f"data type {_shown(value)} is not read; the core types are: {', '.join(CORE_NAMES)}"
+            f"unknown data type {shown(value)}; those that are read: {', '.join(CORE_NAMES)}"
         )
     return np.dtype(name)
 
 
-def parse_v2_dtype(value: Any) -> np.dtype[Any]:
-    """Return the dtype of a v2 ``dtype``, with its byte order.
+def parse_v2_dtype(value: Any) -> tuple[np.dtype[Any], Endian | None]:
+    """Return the dtype of a v2 ``dtype``, native byte order, and the stored byte order.
 
     Raises
     ------
     UnsupportedError
         Objects, strings, times and structures of v2.
     FormatError
-        No data type at all.
+        No data type at all, or none that has this byte order.
     """
-    match = _V2_PATTERN.fullmatch(value) if isinstance(value, str) else None
+    if not isinstance(value, str | list):
+        raise FormatError(f"dtype must be a string or a list, got {shown(value)}")
+    match = _V2_CORE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise UnsupportedError(
-            f"v2 data type {_shown(value)} is not read; numbers and bool are, such as '<f4'"
+            f"data type {shown(value)} of zarr v2 is not read; numbers and bool are, such as "
+            "'<f4' or '|u1'"
         )
-    try:
-        dtype: np.dtype[Any] = np.dtype(str(value))
-    except TypeError:
-        raise FormatError(f"v2 data type {_shown(value)} does not exist") from None
-    if dtype.newbyteorder("=").name not in CORE_NAMES:
-        raise UnsupportedError(f"v2 data type {_shown(value)} is not read")
-    return np.dtype(dtype)
+    order, code = match.groups()
+    dtype = np.dtype(code)
+    if dtype.itemsize == 1:
+        return dtype, None
+    if order == "|":
+        raise FormatError(f"dtype {value!r} must say its byte order, '<' or '>'")
+    return dtype, "little" if order == "<" else "big"
 
 
 def parse_fill_value(value: Any, dtype: np.dtype[Any]) -> Any:
@@ -86,12 +96,13 @@ def parse_fill_value(value: Any, dtype: np.dtype[Any]) -> Any:
         if isinstance(value, bool):
             return np.bool_(value)
     elif dtype.kind in "iu":
+        # bool is an int to Python, but not to JSON.
         if type(value) is int:
             limits = np.iinfo(dtype)
             if limits.min <= value <= limits.max:
                 return dtype.type(value)
             raise FormatError(
-                f"fill value {_shown(value)} does not fit {dtype}: [{limits.min}, {limits.max}]"
+                f"fill_value {shown(value)} does not fit {dtype}: {limits.min} to {limits.max}"
             )
     elif dtype.kind == "f":
         number = _parse_float(value, dtype)
@@ -99,27 +110,36 @@ def parse_fill_value(value: Any, dtype: np.dtype[Any]) -> Any:
             return number
     elif isinstance(value, list) and len(value) == 2:
         part = np.dtype(f"f{dtype.itemsize // 2}")
-        parts = [_parse_float(v, part) for v in value]
-        if None not in parts:
+        parts = [_parse_float(item, part) for item in value]
+        if parts[0] is not None and parts[1] is not None:
+            # As bytes: arithmetic would change the payload of a NaN.
             return np.array(parts, part).view(dtype)[0]
-    raise FormatError(f"fill value {_shown(value)} is no value of data type {dtype}")
+    raise FormatError(f"fill_value {shown(value)} is no value of data type {dtype}")
 
 
 def _parse_float(value: Any, dtype: np.dtype[Any]) -> Any:
+    """Return a scalar of a floating point type, None if the value is of another type."""
     if isinstance(value, str):
         if value in _SPECIAL_FLOATS:
             return dtype.type(_SPECIAL_FLOATS[value])
         if _HEX.fullmatch(value) and len(value) == 2 + 2 * dtype.itemsize:
-            raw = bytes.fromhex(value[2:])
-            return np.frombuffer(raw, dtype.newbyteorder(">"))[0].astype(dtype)
+            bits = np.frombuffer(bytes.fromhex(value[2:]), f">u{dtype.itemsize}")
+            return bits.astype(f"u{dtype.itemsize}").view(dtype)[0]
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         with np.errstate(over="ignore"):
-            return dtype.type(value)
+            number = dtype.type(value)
     except OverflowError:
-        raise FormatError(f"fill value {_shown(value)} does not fit {dtype}") from None
+        number = dtype.type(math.inf)
+    if not np.isfinite(number):
+        # A number too large, or Python's NaN and Infinity, which are no JSON.
+        raise FormatError(
+            f"fill_value {shown(value)} does not fit {dtype}; others than finite numbers are "
+            'written "NaN", "Infinity", "-Infinity" or "0x..."'
+        )
+    return number
 
 
 def parse_v2_fill_value(value: Any, dtype: np.dtype[Any]) -> Any:
@@ -132,35 +152,46 @@ def parse_v2_fill_value(value: Any, dtype: np.dtype[Any]) -> Any:
     """
     if value is None:
         return dtype.type(0)
+    # v2 is looser than v3: numpy's own scalars of these types were written.
     if dtype.kind == "b" and type(value) is int and value in (0, 1):
         return np.bool_(value)
     if dtype.kind in "iu" and isinstance(value, float) and value.is_integer():
         value = int(value)
+    if dtype.kind == "c" and type(value) in (int, float):
+        value = [value, 0]
     return parse_fill_value(value, dtype)
 
 
 def fill_value_json(value: Any, dtype: np.dtype[Any]) -> Any:
-    """Return a fill value as v3 JSON."""
+    """Return a fill value as v3 JSON.
+
+    Parameters
+    ----------
+    value
+        Scalar of ``dtype``.
+    dtype
+        A core type.
+    """
+    scalar = np.array(value, dtype).reshape(1)
     if dtype.kind == "b":
-        return bool(value)
+        return bool(scalar[0])
     if dtype.kind in "iu":
-        return int(value)
+        return int(scalar[0])
     if dtype.kind == "f":
-        return _float_json(value, dtype)
-    part = np.dtype(f"f{dtype.itemsize // 2}")
-    return [_float_json(part.type(value.real), part), _float_json(part.type(value.imag), part)]
+        return _float_json(scalar)
+    parts = scalar.view(f"f{dtype.itemsize // 2}")
+    return [_float_json(parts[:1]), _float_json(parts[1:])]
 
 
-def _float_json(value: Any, dtype: np.dtype[Any]) -> Any:
-    if np.isnan(value):
-        raw = np.array(value, dtype.newbyteorder(">")).tobytes()
-        usual = np.array(math.nan, dtype.newbyteorder(">")).tobytes()
-        return "NaN" if raw == usual else "0x" + raw.hex()
-    if np.isinf(value):
+def _float_json(number: np.ndarray[Any, Any]) -> Any:
+    """Return the JSON of the only element of an array."""
+    value = float(number[0])
+    if math.isnan(value):
+        usual = np.array([math.nan], number.dtype)
+        if number.tobytes() == usual.tobytes():
+            return "NaN"
+        raw = number.tobytes()
+        return "0x" + (raw[::-1] if sys.byteorder == "little" else raw).hex()
+    if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
-    return float(value)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else text[:200] + "..."
+    return value

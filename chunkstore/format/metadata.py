@@ -7,14 +7,16 @@ Sources: zarr v3 core specification 3.0; zarr storage specification version 2.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from chunkstore.errors import FormatError, UnsupportedError
-from chunkstore.format.codecs import CodecChain, parse_codecs, parse_v2_codecs
+from chunkstore.format.codec_metadata import parse_codecs
+from chunkstore.format.codec_metadata_v2 import parse_v2_codecs
 from chunkstore.format.data_type import (
     fill_value_json,
     parse_data_type,
@@ -23,13 +25,17 @@ from chunkstore.format.data_type import (
     parse_v2_fill_value,
 )
 from chunkstore.format.grid import ChunkGrid, ChunkKeyEncoding
+from chunkstore.format.json_document import (
+    check_keys,
+    check_options,
+    parse_extension,
+    parse_json_object,
+    shown,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from chunkstore.format.chain import CodecChain
 
-    import numpy as np
-
-MAX_NBYTES = 64 << 20
 _MAX_ARRAY_NBYTES = 1 << 63
 _MAX_CHUNK_NBYTES = 1 << 31
 _MAX_AXES = 64  # NumPy's
@@ -44,7 +50,8 @@ _ARRAY_KEYS = (
     "codecs",
 )
 _OPTIONAL_ARRAY_KEYS = ("attributes", "dimension_names", "storage_transformers")
-_GROUP_KEYS = ("zarr_format", "node_type", "attributes", "consolidated_metadata")
+_GROUP_KEYS = ("zarr_format", "node_type")
+_OPTIONAL_GROUP_KEYS = ("attributes", "consolidated_metadata")
 _V2_ARRAY_KEYS = (
     "zarr_format",
     "shape",
@@ -54,11 +61,10 @@ _V2_ARRAY_KEYS = (
     "fill_value",
     "order",
     "filters",
-    "dimension_separator",
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ArrayMetadata:
     """An array as its metadata describes it.
 
@@ -77,11 +83,15 @@ class ArrayMetadata:
     chunk_keys
         How chunks are named.
     dimension_names
-        One a axis, or None.
+        One an axis, or None.
     attributes
         The user's.
     zarr_format
         Version of the specification that the metadata follows.
+
+    Notes
+    -----
+    Two are equal if all of that is; fill values are equal if their bytes are, so NaN is.
     """
 
     shape: tuple[int, ...]
@@ -99,8 +109,26 @@ class ArrayMetadata:
         """The chunk grid."""
         return ChunkGrid(self.shape, self.chunk_shape)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ArrayMetadata):
+            return NotImplemented
+        return self._compared() == other._compared()
+
+    def _compared(self) -> tuple[Any, ...]:
+        fill_value = np.array(self.fill_value, self.dtype).tobytes()
+        return (
+            (self.shape, self.dtype, self.chunk_shape, fill_value, self.codecs, self.chunk_keys),
+            (self.dimension_names, self.attributes, self.zarr_format),
+        )
+
     def to_json(self) -> dict[str, Any]:
-        """Return the metadata as a v3 ``zarr.json`` document."""
+        """Return the metadata as a v3 ``zarr.json`` document.
+
+        Raises
+        ------
+        UnsupportedError
+            A codec of zarr v2 that v3 does not have.
+        """
         document: dict[str, Any] = {
             "zarr_format": 3,
             "node_type": "array",
@@ -125,7 +153,15 @@ class ArrayMetadata:
 
 @dataclass(frozen=True)
 class GroupMetadata:
-    """A group as its metadata describes it."""
+    """A group as its metadata describes it.
+
+    Attributes
+    ----------
+    attributes
+        The user's.
+    zarr_format
+        Version of the specification that the metadata follows.
+    """
 
     attributes: dict[str, Any] = field(default_factory=dict)
     zarr_format: Literal[2, 3] = 3
@@ -151,28 +187,34 @@ def parse_node(raw: bytes) -> ArrayMetadata | GroupMetadata:
         It uses a feature that is not read; names it.
     """
     document = parse_json_object(raw)
-    if document.get("zarr_format") != 3 or type(document["zarr_format"]) is not int:
-        raise FormatError(
-            f"zarr_format is {document.get('zarr_format')!r}, expected 3 in a zarr.json"
-        )
+    _check_version(document, 3)
     kind = document.get("node_type")
     if kind == "array":
         return _parse_array(document)
     if kind == "group":
-        _check_keys(document, required=_GROUP_KEYS[:2], optional=_GROUP_KEYS[2:])
+        check_keys(document, required=_GROUP_KEYS, optional=_OPTIONAL_GROUP_KEYS)
+        consolidated = document.get("consolidated_metadata")
+        if consolidated is not None and not isinstance(consolidated, dict):
+            raise FormatError(
+                f"consolidated_metadata must be an object or null, got {shown(consolidated)}"
+            )
         return GroupMetadata(_attributes(document))
-    raise FormatError(f"node_type is {kind!r:.200}, allowed are 'array' and 'group'")
+    raise FormatError(f"node_type is {shown(kind)}, allowed are 'array' and 'group'")
 
 
 def _parse_array(document: dict[str, Any]) -> ArrayMetadata:
-    _check_keys(document, required=_ARRAY_KEYS, optional=_OPTIONAL_ARRAY_KEYS)
-    if document.get("storage_transformers"):
-        raise UnsupportedError("storage_transformers are not read")
+    check_keys(document, required=_ARRAY_KEYS, optional=_OPTIONAL_ARRAY_KEYS)
+    transformers = document.get("storage_transformers", [])
+    if not isinstance(transformers, list):
+        raise FormatError(f"storage_transformers must be a list, got {shown(transformers)}")
+    if transformers:
+        raise UnsupportedError(f"storage_transformers {shown(transformers)} are not read")
     shape = _lengths("shape", document["shape"], least=0)
     dtype = parse_data_type(document["data_type"])
-    grid_name, grid = _named("chunk_grid", document["chunk_grid"])
-    if grid_name != "regular":
-        raise UnsupportedError(f"chunk_grid {grid_name!r} is not read; 'regular' is")
+    name, grid = parse_extension("chunk_grid", document["chunk_grid"])
+    if name != "regular":
+        raise UnsupportedError(f"unknown chunk_grid {shown(name)}; 'regular' is read")
+    check_options("chunk_grid", grid, ("chunk_shape",))
     chunk_shape = _lengths("chunk_shape", grid.get("chunk_shape"), least=1)
     _check_size(shape, chunk_shape, dtype)
     fill_value = parse_fill_value(document["fill_value"], dtype)
@@ -201,26 +243,32 @@ def parse_v2_array(zarray: bytes, zattrs: bytes | None) -> ArrayMetadata:
     Notes
     -----
     A fill value of null leaves missing chunks undefined; they are read as zero, as zarr-python
-    does.
+    does. Unknown keys are ignored, as the specification of v2 demands.
     """
     document = parse_json_object(zarray)
-    _check_v2(document)
-    _check_keys(document, required=_V2_ARRAY_KEYS[:-1], optional=_V2_ARRAY_KEYS[-1:])
+    _check_version(document, 2)
+    missing = [key for key in _V2_ARRAY_KEYS if key not in document]
+    if missing:
+        raise FormatError(f"metadata lacks {', '.join(missing)}")
     shape = _lengths("shape", document["shape"], least=0)
     chunk_shape = _lengths("chunks", document["chunks"], least=1)
-    dtype = parse_v2_dtype(document["dtype"])
-    native = dtype.newbyteorder("=")
-    _check_size(shape, chunk_shape, native)
+    dtype, endian = parse_v2_dtype(document["dtype"])
+    _check_size(shape, chunk_shape, dtype)
     separator = document.get("dimension_separator", ".")
     if separator not in (".", "/"):
-        raise FormatError(f"dimension_separator is {separator!r}, allowed are '.' and '/'")
+        raise FormatError(f"dimension_separator is {shown(separator)}, allowed are '.' and '/'")
     return ArrayMetadata(
         shape=shape,
-        dtype=native,
+        dtype=dtype,
         chunk_shape=chunk_shape,
-        fill_value=parse_v2_fill_value(document["fill_value"], native),
+        fill_value=parse_v2_fill_value(document["fill_value"], dtype),
         codecs=parse_v2_codecs(
-            document["compressor"], document["filters"], document["order"], dtype=dtype
+            document["compressor"],
+            document["filters"],
+            document["order"],
+            dtype=dtype,
+            endian=endian,
+            num_axes=len(shape),
         ),
         chunk_keys=ChunkKeyEncoding("v2", separator),
         attributes=parse_json_object(zattrs) if zattrs is not None else {},
@@ -229,62 +277,27 @@ def parse_v2_array(zarray: bytes, zattrs: bytes | None) -> ArrayMetadata:
 
 
 def parse_v2_group(zgroup: bytes, zattrs: bytes | None) -> GroupMetadata:
-    """Parse a v2 ``.zgroup`` and the ``.zattrs`` beside it."""
-    _check_v2(parse_json_object(zgroup))
+    """Parse a v2 ``.zgroup`` and the ``.zattrs`` beside it.
+
+    Raises
+    ------
+    FormatError
+        As `parse_node`.
+    """
+    _check_version(parse_json_object(zgroup), 2)
     return GroupMetadata(parse_json_object(zattrs) if zattrs is not None else {}, 2)
 
 
-def parse_json_object(raw: bytes) -> dict[str, Any]:
-    """Return a JSON object, or raise FormatError whatever is wrong with the bytes."""
-    if len(raw) > MAX_NBYTES:
-        raise FormatError(f"metadata takes {len(raw)} bytes, at most {MAX_NBYTES} are read")
-    try:
-        document = json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
-    except UnicodeDecodeError as error:
-        raise FormatError(f"metadata is no JSON: not UTF-8 at byte {error.start}") from None
-    except RecursionError:
-        raise FormatError("metadata is no JSON that can be read: nested too deep") from None
-    except ValueError as error:
-        raise FormatError(f"metadata is no JSON: {str(error)[:200]}") from None
-    if not isinstance(document, dict):
-        raise FormatError(f"metadata must be a JSON object, got {type(document).__name__}")
-    return document
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r:.100} stands twice in one object")
-    return result
-
-
-def _check_v2(document: dict[str, Any]) -> None:
-    if document.get("zarr_format") != 2 or type(document["zarr_format"]) is not int:
-        raise FormatError(f"zarr_format is {document.get('zarr_format')!r:.200}, expected 2 here")
-
-
-def _check_keys(
-    document: dict[str, Any], *, required: tuple[str, ...], optional: tuple[str, ...]
-) -> None:
-    """Raise for missing keys, and for unknown ones that a reader must understand."""
-    missing = [key for key in required if key not in document]
-    if missing:
-        raise FormatError(f"metadata lacks {', '.join(missing)}")
-    for key, value in document.items():
-        if key in required or key in optional:
-            continue
-        if not (isinstance(value, dict) and value.get("must_understand") is False):
-            raise UnsupportedError(
-                f"unknown metadata key {key!r:.200}, which does not say must_understand: false"
-            )
+def _check_version(document: dict[str, Any], expected: int) -> None:
+    version = document.get("zarr_format")
+    if type(version) is not int or version != expected:
+        raise FormatError(f"zarr_format is {shown(version)}, expected {expected} here")
 
 
 def _attributes(document: dict[str, Any]) -> dict[str, Any]:
     attributes = document.get("attributes", {})
     if not isinstance(attributes, dict):
-        raise FormatError(f"attributes must be an object, got {type(attributes).__name__}")
+        raise FormatError(f"attributes must be an object, got {shown(attributes)}")
     return attributes
 
 
@@ -293,52 +306,44 @@ def _lengths(what: str, value: Any, *, least: int) -> tuple[int, ...]:
     # bool is an int to Python, but not to JSON.
     if not is_list or any(type(n) is not int or n < least for n in value):
         raise FormatError(
-            f"{what} must be a list of at most {_MAX_AXES} whole numbers from {least} on, "
-            f"got {value!r:.200}"
+            f"{what} must be a list of at most {_MAX_AXES} whole numbers from {least} on, got "
+            f"{shown(value)}"
         )
     return tuple(value)
 
 
 def _check_size(shape: tuple[int, ...], chunk_shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise for what no address can reach, in Python's integers: NumPy's would wrap."""
     if len(chunk_shape) != len(shape):
-        raise FormatError(f"shape {shape} and chunk shape {chunk_shape} have different axes")
-    if math.prod(shape) * dtype.itemsize >= _MAX_ARRAY_NBYTES or any(
-        n >= _MAX_ARRAY_NBYTES for n in shape
-    ):
-        raise FormatError(f"shape {shape} is too large: the array would take 2^63 bytes or more")
+        raise FormatError(
+            f"shape {shown(shape)} has {len(shape)} axes, chunk shape {shown(chunk_shape)} has "
+            f"{len(chunk_shape)}"
+        )
+    # An axis of length 0 does not make the others addressable: NumPy refuses them.
+    if math.prod(max(1, n) for n in shape) * dtype.itemsize >= _MAX_ARRAY_NBYTES:
+        raise FormatError(
+            f"shape {shown(shape)} is too large: an array of {dtype} would take 2^63 bytes or more"
+        )
     if math.prod(chunk_shape) * dtype.itemsize >= _MAX_CHUNK_NBYTES:
         raise UnsupportedError(
-            f"chunk shape {chunk_shape} is too large: a chunk takes 2^31 bytes or more"
+            f"chunk shape {shown(chunk_shape)} is too large: a chunk of {dtype} takes 2^31 bytes "
+            "or more"
         )
-
-
-def _named(what: str, value: Any) -> tuple[str, dict[str, Any]]:
-    if isinstance(value, str):
-        return value, {}
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        raise FormatError(f"{what} must be an object with a name, got {value!r:.200}")
-    configuration = value.get("configuration", {})
-    if not isinstance(configuration, dict):
-        raise FormatError(f"the configuration of {what} must be an object")
-    return value["name"], configuration
 
 
 def _chunk_keys(value: Any) -> ChunkKeyEncoding:
-    name, options = _named("chunk_key_encoding", value)
-    separators: dict[str, Callable[[str], ChunkKeyEncoding]] = {
-        "default": lambda s: ChunkKeyEncoding("default", s),  # type: ignore[arg-type]  # checked below
-        "v2": lambda s: ChunkKeyEncoding("v2", s),  # type: ignore[arg-type]  # checked below
-    }
-    if name not in separators:
+    name, options = parse_extension("chunk_key_encoding", value)
+    if name not in ("default", "v2"):
         raise UnsupportedError(
-            f"chunk_key_encoding {name!r:.200} is not read; 'default' and 'v2' are"
+            f"unknown chunk_key_encoding {shown(name)}; 'default' and 'v2' are read"
         )
+    check_options("chunk_key_encoding", options, ("separator",))
     separator = options.get("separator", "/" if name == "default" else ".")
-    if separator not in ("/", ".") or set(options) - {"separator"}:
+    if separator not in ("/", "."):
         raise FormatError(
-            f"chunk_key_encoding has configuration {options!r:.200}; separator is '/' or '.'"
+            f"chunk_key_encoding has separator {shown(separator)}, allowed are '/' and '.'"
         )
-    return separators[name](separator)
+    return ChunkKeyEncoding("v2" if name == "v2" else "default", separator)
 
 
 def _dimension_names(value: Any, num_axes: int) -> tuple[str | None, ...] | None:
@@ -350,6 +355,6 @@ def _dimension_names(value: Any, num_axes: int) -> tuple[str | None, ...] | None
         or any(name is not None and not isinstance(name, str) for name in value)
     ):
         raise FormatError(
-            f"dimension_names must be a list of {num_axes} strings or nulls, got {value!r:.200}"
+            f"dimension_names must be a list of {num_axes} strings or nulls, got {shown(value)}"
         )
     return tuple(value)
