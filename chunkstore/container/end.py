@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chunkstore.container import layout
-from chunkstore.container.scan import walk
+from chunkstore.container.scan import SIGNATURES, walk
 from chunkstore.errors import (
     ChunkStoreError,
     CorruptionError,
@@ -70,21 +70,34 @@ def find_checkpoint(file: ReadFile) -> Checkpoint:
     tail = file.read(size - tail_start, tail_start)
     place = tail.rfind(layout.END_SIGNATURE)
     refusal: ChunkStoreError | None = None
+    refused_at = -1
     while place >= 0:
         if _ends_here(tail, place):
             # A comment may hold something that looks like an end record: the next one decides.
             try:
                 return checkpoint_at(file, tail_start + place, size)
             except ChunkStoreError as error:
-                refusal = refusal or error
+                if refusal is None:
+                    refusal, refused_at = error, tail_start + place
         place = tail.rfind(layout.END_SIGNATURE, 0, place)
-    if refusal is not None:
+    if refusal is not None and not _is_inside_entry(file, refused_at, size):
         raise refusal
     if file.read(4, 0) != layout.LOCAL_SIGNATURE:
         raise FormatError(
             "no zip file: it neither begins with an entry nor ends with an end record"
         )
     return _checkpoint_before_torn_tail(file, size)
+
+
+def _is_inside_entry(file: ReadFile, place: int, size: int) -> bool:
+    """Tell whether what looks like an end record is part of an entry's data.
+
+    A torn append can end just there when the data imitate a zip or hold one.
+    """
+    for piece in walk(file, 0, size):
+        if piece.start < place < piece.stop and piece.kind in ("entry", "cut"):
+            return file.read(4, piece.start) == layout.LOCAL_SIGNATURE
+    return False
 
 
 def _ends_here(tail: bytes, place: int) -> bool:
@@ -202,12 +215,13 @@ def _checkpoint_before_torn_tail(file: ReadFile, size: int) -> Checkpoint:
                 and _is_end(file, piece.start)
             ):
                 problem = f"the end record at byte {piece.start} claims a comment behind the file"
-        else:
-            if in_directory:
+        elif in_directory:
+            # After a power loss a tail can end in zeros that stand for bytes never written.
+            if not _was_never_written(file, piece.start, size):
                 problem = f"neither a record nor an end record stands at byte {piece.start}"
-            elif last is None:
-                # An entry's header is damaged: the walk cannot pass it.
-                last = _search_backwards(file, size)
+        else:
+            # Never written, or an entry's header is damaged, which the walk cannot pass.
+            last = _search_backwards(file, size) or last
     if problem:
         raise CorruptionError(
             f"the directory at the end of the file is damaged: {problem}; `chunkstore repair` "
@@ -229,6 +243,20 @@ def _checkpoint_before_torn_tail(file: ReadFile, size: int) -> Checkpoint:
 
 def _is_end(file: ReadFile, start: int) -> bool:
     return file.read(4, start) == layout.END_SIGNATURE
+
+
+def _was_never_written(file: ReadFile, start: int, stop: int) -> bool:
+    """Tell whether nothing stands in ``[start, stop)`` but zeros, or a signature's first bytes."""
+    written = file.read(4, start).rstrip(b"\0")
+    if len(written) == 4 or not any(known.startswith(written) for known in SIGNATURES):
+        return False
+    start += len(written)
+    while start < stop:
+        block = file.read(min(_SEARCH_BLOCK_NBYTES, stop - start), start)
+        if not block or block.count(0) < len(block):
+            return False
+        start += len(block)
+    return True
 
 
 def _search_backwards(file: ReadFile, size: int) -> Checkpoint | None:

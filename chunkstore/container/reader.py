@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 # Local headers of other writers carry extra fields; reading so much more saves a second read.
 _FOREIGN_EXTRA_NBYTES = 64
+# A deflated byte stands for at most 1,032 bytes.
+_MAX_INFLATE_RATIO = 1032
+_DEFLATE_SLACK_NBYTES = 1024
 
 
 class Container:
@@ -100,8 +103,15 @@ class Container:
         stops and the sorted starts interleave.
         """
         checkpoint = self.checkpoint
-        starts = np.empty(checkpoint.num_records, np.int64)
-        stops = np.empty(checkpoint.num_records, np.int64)
+        try:
+            starts = np.empty(checkpoint.num_records, np.int64)
+            stops = np.empty(checkpoint.num_records, np.int64)
+        except MemoryError:
+            raise CorruptionError(
+                f"the end record promises {checkpoint.num_records} entries, which do not fit into "
+                "memory",
+                self.path,
+            ) from None
         used = 0
         for records in self.iter_records():
             self._check_inside(records)
@@ -238,6 +248,8 @@ class EntryReader:
     def _fetch(
         self, name: bytes, offset: int, encoded_nbytes: int, nbytes: int, crc: int
     ) -> memoryview:
+        if encoded_nbytes > nbytes:
+            _check_inflated_nbytes(encoded_nbytes, nbytes)
         head_nbytes = layout.LOCAL.size + len(name) + self._extra_guess
         view = self._read(offset, head_nbytes + encoded_nbytes)
         _, _, flags, method, _, _, local_crc, local_encoded, local_nbytes, name_n, extra_n = (
@@ -349,8 +361,19 @@ class ReaderPool:
             reader.close()
 
 
+def _check_inflated_nbytes(encoded_nbytes: int, nbytes: int) -> None:
+    """Raise unless so many deflated bytes can inflate to ``nbytes``: before any is allocated."""
+    most = encoded_nbytes * _MAX_INFLATE_RATIO
+    # Deflate adds 5 bytes to 64 KiB that do not shrink; poor packers cut them finer.
+    if nbytes > most or encoded_nbytes > nbytes + (nbytes >> 3) + _DEFLATE_SLACK_NBYTES:
+        raise CorruptionError(
+            f"{encoded_nbytes} deflated bytes cannot inflate to {nbytes}, as the directory says"
+        )
+
+
 def _inflate(data: memoryview, nbytes: int) -> bytes:
     """Return the inflated bytes, refusing more than ``nbytes`` before they are allocated."""
+    _check_inflated_nbytes(len(data), nbytes)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         inflated = inflater.decompress(data, nbytes + 1)

@@ -23,6 +23,14 @@ Kind = Literal["entry", "records", "end64", "locator64", "end", "cut", "unknown"
 # Enough for a local header with a long name and its extra field; more is read when it is not.
 _HEADER_GUESS = 512
 _RECORDS_NBYTES = 1 << 20
+# What a structure begins with.
+SIGNATURES = (
+    layout.LOCAL_SIGNATURE,
+    layout.RECORD_SIGNATURE,
+    layout.END64_SIGNATURE,
+    layout.LOCATOR64_SIGNATURE,
+    layout.END_SIGNATURE,
+)
 
 
 @dataclass(frozen=True)
@@ -80,17 +88,8 @@ def _piece_at(file: ReadFile, position: int, stop: int) -> Piece:
         return _fixed("locator64", position, layout.LOCATOR64.size, stop)
     if signature == layout.END_SIGNATURE and len(head) >= layout.END.size:
         return _fixed("end", position, layout.END.size + layout.END.unpack_from(head)[-1], stop)
-    known = (
-        layout.LOCAL_SIGNATURE,
-        layout.RECORD_SIGNATURE,
-        layout.END64_SIGNATURE,
-        layout.LOCATOR64_SIGNATURE,
-        layout.END_SIGNATURE,
-    )
-    if len(signature) < 4:
-        is_cut = any(known_one.startswith(signature) for known_one in known)
-    else:
-        is_cut = signature in known
+    # Behind a whole signature the structure itself is cut.
+    is_cut = any(known.startswith(signature) for known in SIGNATURES)
     return Piece("cut" if is_cut else "unknown", position, stop)
 
 

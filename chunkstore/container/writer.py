@@ -64,13 +64,13 @@ class ContainerWriter:
             raise system_call_error(error, f"the file cannot be {what}", path) from error
         try:
             unlock = system.calls.try_lock(self._descriptor, path)
-            named = self._is_still_named()
         except OSError as error:
             os.close(self._descriptor)
             raise system_call_error(error, "the file cannot be locked", path) from error
-        if unlock is not None and not named:
+        if unlock is not None and not self._is_still_named():
             unlock()
-        if unlock is None or not named:
+            unlock = None
+        if unlock is None:
             os.close(self._descriptor)
             raise LockedError(
                 "another writer has the file: one writer at a time; wait until it is closed", path
@@ -79,13 +79,22 @@ class ContainerWriter:
 
     def _is_still_named(self) -> bool:
         """Tell whether the path still names the file we opened: compact may have replaced it."""
-        ours, named = os.fstat(self._descriptor), os.stat(self.path)
+        ours = os.fstat(self._descriptor)
+        try:
+            named = os.stat(self.path)
+        except OSError:
+            return False
         return (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)
 
     def start_at(self, stop: int) -> None:
         """Go on behind the checkpoint that ends at ``stop``; what stands behind it is cut off."""
         self._call("cut back", os.ftruncate, self._descriptor, stop)
         self.position = self.durable = stop
+
+    def cut_back(self, position: int) -> None:
+        """Drop the entries from ``position`` on, which no checkpoint lists yet."""
+        self._call("cut back", os.ftruncate, self._descriptor, position)
+        self.position = position
 
     def append_entry(self, name: bytes, data: bytes | memoryview, crc: int) -> int:
         """Write an entry behind the others and return the offset of its local header.
