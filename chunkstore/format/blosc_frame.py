@@ -56,7 +56,7 @@ def check_frame(frame: Encoded, expected_nbytes: int) -> None:
         )
     if nbytes != expected_nbytes:
         raise CorruptionError(
-            f"blosc frame decodes to {nbytes} bytes, the chunk's length is {expected_nbytes}"
+            f"blosc frame decodes to {nbytes} bytes, the chunk has {expected_nbytes}"
         )
     if flags & _FLAG_RESERVED:
         raise CorruptionError(f"blosc frame has the reserved flag set (flags 0x{flags:02x})")

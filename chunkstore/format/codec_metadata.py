@@ -51,7 +51,7 @@ def parse_codecs(
     for name in names:
         if name not in _CODEC_NAMES:
             raise UnsupportedError(
-                f"unknown codec {shown(name)}; those that are read: {', '.join(_CODEC_NAMES)}"
+                f"codec {shown(name)} is not read; those that are: {', '.join(_CODEC_NAMES)}"
             )
     order = None
     if names[0] == "transpose":

@@ -31,8 +31,7 @@ class Crc32cCodec:
         data = self.decode(encoded, limit=len(encoded))
         if len(data) != out.nbytes:
             raise CorruptionError(
-                f"{len(data)} bytes stand in front of the crc32c, the chunk's length is "
-                f"{out.nbytes}"
+                f"{len(data)} bytes stand in front of the crc32c, the chunk has {out.nbytes}"
             )
         out.reshape(-1).view(np.uint8)[...] = np.frombuffer(data, np.uint8)
 

@@ -52,7 +52,7 @@ def parse_data_type(value: Any) -> np.dtype[Any]:
     name, configuration = parse_extension("data_type", value)
     if name not in CORE_NAMES or configuration:
         raise UnsupportedError(
-            f"unknown data type {shown(value)}; those that are read: {', '.join(CORE_NAMES)}"
+            f"data type {shown(value)} is not read; those that are: {', '.join(CORE_NAMES)}"
         )
     return np.dtype(name)
 

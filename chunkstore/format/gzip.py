@@ -44,8 +44,7 @@ class GzipCodec:
         data = self.decode(encoded, limit=out.nbytes)
         if len(data) != out.nbytes:
             raise CorruptionError(
-                f"{self._name} stream decodes to {len(data)} bytes, the chunk's length is "
-                f"{out.nbytes}"
+                f"{self._name} stream decodes to {len(data)} bytes, the chunk has {out.nbytes}"
             )
         out.reshape(-1).view(np.uint8)[...] = np.frombuffer(data, np.uint8)
 

@@ -43,7 +43,7 @@ class Lz4Codec:
         nbytes = _decoded_nbytes(encoded)
         if nbytes != out.nbytes:
             raise CorruptionError(
-                f"lz4 block decodes to {nbytes} bytes, the chunk's length is {out.nbytes}"
+                f"lz4 block decodes to {nbytes} bytes, the chunk has {out.nbytes}"
             )
         try:
             lz4.decompress(encoded, out)

@@ -213,7 +213,7 @@ def _parse_array(document: dict[str, Any]) -> ArrayMetadata:
     dtype = parse_data_type(document["data_type"])
     name, grid = parse_extension("chunk_grid", document["chunk_grid"])
     if name != "regular":
-        raise UnsupportedError(f"unknown chunk_grid {shown(name)}; 'regular' is read")
+        raise UnsupportedError(f"chunk_grid {shown(name)} is not read; 'regular' is")
     check_options("chunk_grid", grid, ("chunk_shape",))
     chunk_shape = _lengths("chunk_shape", grid.get("chunk_shape"), least=1)
     _check_size(shape, chunk_shape, dtype)
@@ -335,7 +335,7 @@ def _chunk_keys(value: Any) -> ChunkKeyEncoding:
     name, options = parse_extension("chunk_key_encoding", value)
     if name not in ("default", "v2"):
         raise UnsupportedError(
-            f"unknown chunk_key_encoding {shown(name)}; 'default' and 'v2' are read"
+            f"chunk_key_encoding {shown(name)} is not read; 'default' and 'v2' are"
         )
     check_options("chunk_key_encoding", options, ("separator",))
     separator = options.get("separator", "/" if name == "default" else ".")

@@ -52,7 +52,7 @@ class ZstdCodec:
         nbytes = frame_content_nbytes(encoded)
         if nbytes is not None and nbytes != out.nbytes:
             raise CorruptionError(
-                f"zstd frame decodes to {nbytes} bytes, the chunk's length is {out.nbytes}"
+                f"zstd frame decodes to {nbytes} bytes, the chunk has {out.nbytes}"
             )
         try:
             zstd.decompress(encoded, out)
