@@ -102,10 +102,19 @@ class ChunkPipeline:
         ChunkStoreError
             Encoding or writing failed.
         """
+        self.settle()
+        self._raise()
+
+    def settle(self) -> None:
+        """Return when everything submitted is in the file, or after the first error."""
         with self._idle:
             while self._written < self._submitted and self._error is None:
                 self._idle.wait()
-        self._raise()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether encoding or writing failed: then nothing more is written."""
+        return self._error is not None
 
     def close(self) -> None:
         """End the threads; chunks that are not written yet are dropped. Again is allowed."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chunkstore.container.checksum import crc32
+from chunkstore.container.writer import ContainerWriter
 from chunkstore.errors import (
     ChunkStoreError,
     CorruptionError,
@@ -21,16 +22,22 @@ from chunkstore.store.array import logical_form
 from chunkstore.store.creating import create
 from chunkstore.store.nodes import OWN_ATTRIBUTES
 from chunkstore.store.report import RepairReport, merged
-from chunkstore.store.salvage import Place, Salvage, salvage
+from chunkstore.store.replay import Place
+from chunkstore.store.salvage import Salvage, salvage
 from chunkstore.store.spec import ArraySpec
 from chunkstore.store.store import PARTIAL_SUFFIX, check_is_file
 from chunkstore.system import ReadFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from chunkstore.format.metadata import ArrayMetadata
     from chunkstore.store.writer import Writer
+
+# Where the new file of a partial one grows: a partial file stands where `create` puts its own.
+_REPAIR_SUFFIX = ".repair"
 
 
 def repair(
@@ -101,17 +108,20 @@ def repair(
         raise ExistingFileError(
             "the file exists already; overwrite=True replaces it", target, errno=17
         )
-    try:
-        file = ReadFile(source)
-    except OSError as error:
-        raise system_call_error(error, "the file cannot be opened", source) from error
-    try:
-        found = salvage(file)
-        return _rebuild(file, found, source, target, overwrite=overwrite, progress=progress)
-    except ChunkStoreError as error:
-        raise error.located(source) from None
-    finally:
-        file.close()
+    with contextlib.ExitStack() as stack:
+        if source == target + PARTIAL_SUFFIX:
+            # It is taken away at the end: not from under a writer that is still at work.
+            stack.callback(ContainerWriter(source, create=False).close)
+        try:
+            file = ReadFile(source)
+        except OSError as error:
+            raise system_call_error(error, "the file cannot be opened", source) from error
+        stack.callback(file.close)
+        try:
+            found = salvage(file)
+            return _rebuild(file, found, source, target, overwrite=overwrite, progress=progress)
+        except ChunkStoreError as error:
+            raise error.located(source) from None
 
 
 def _rebuild(
@@ -125,14 +135,15 @@ def _rebuild(
 ) -> RepairReport:
     readers = {name: _ChunkSaver(file, found, name) for name in found.metadata}
     aligned = {name: readers[name] for name in found.aligned}
-    total = max([found.num_samples, *(reader.num_samples for reader in aligned.values())])
+    # Samples behind those that metadata counts were never acknowledged: as many as all arrays have.
+    complete = [reader.num_samples for reader in aligned.values() if not reader.is_empty]
+    total = max(found.num_samples, min(complete, default=0))
     lost: dict[str, list[tuple[int, int]]] = {}
     dropped = [name for name in found.metadata if name not in aligned]
-    # A partial file stands where create would put its own: write beside it, then rename.
     own_partial = source == target + PARTIAL_SUFFIX
-    place = target + ".repaired" if own_partial else target
+    place = target + _REPAIR_SUFFIX if own_partial else target
     recovered = 0
-    with create(place, attributes=found.attributes, overwrite=overwrite or own_partial) as writer:
+    with _new_file(place, found.attributes, overwrite=overwrite or own_partial) as writer:
         writer.declare({name: reader.spec for name, reader in aligned.items()})
         for name in aligned:
             writer.use_codecs(name, found.metadata[name].codecs)
@@ -146,8 +157,11 @@ def _rebuild(
             if readers[name].save_whole(writer, name, found.messages):
                 dropped.remove(name)
     if own_partial:
-        os.replace(place, target)
-        os.unlink(source)
+        try:
+            os.replace(place, target)
+            os.unlink(source)
+        except OSError as error:
+            raise system_call_error(error, "the file cannot be given its name", target) from error
     return RepairReport(
         source,
         target,
@@ -157,6 +171,20 @@ def _rebuild(
         tuple(dropped),
         tuple(found.messages),
     )
+
+
+@contextlib.contextmanager
+def _new_file(place: str, attributes: dict[str, Any], *, overwrite: bool) -> Iterator[Writer]:
+    """Create a file that is complete after the ``with`` block, or gone after an error."""
+    writer = create(place, attributes=attributes, overwrite=overwrite)
+    try:
+        yield writer
+        writer.close()
+    except BaseException:
+        writer.abort()
+        with contextlib.suppress(OSError):
+            os.unlink(place + PARTIAL_SUFFIX)
+        raise
 
 
 def _save_range(
@@ -190,6 +218,7 @@ class _ChunkSaver:
     def __init__(self, file: ReadFile, found: Salvage, name: str) -> None:
         self._file = file
         self._metadata: ArrayMetadata = found.metadata[name]
+        self._found = found
         self._chunks = found.chunks[name]
         self._messages = found.messages
         self._name = name
@@ -199,16 +228,13 @@ class _ChunkSaver:
         self.dtype, trailing = logical_form(self._metadata)
         ndim = len(self._metadata.shape) - len(trailing)
         self.sample_shape = self._metadata.shape[1:ndim]
-        own_samples = self._metadata.shape[0]
-        # Whole chunks behind the last counted sample were written later.
-        later = [i for i in self._chunks if (i + 1) * self.length > own_samples]
-        edge = own_samples // self.length
-        is_short = own_samples % self.length and edge not in found.whole[name]
-        later = [i for i in later if not (i == edge and is_short)]
-        self.num_samples = max([own_samples, *((i + 1) * self.length for i in later)])
-        if is_short and edge in self._chunks and not later:
-            self.num_samples = own_samples
-        self._short = (edge, own_samples % self.length) if is_short else (-1, 0)
+        self.is_empty = 0 in self._metadata.shape[1:]
+        self.num_samples = max(
+            [
+                self._metadata.shape[0],
+                *(i * self.length + place.num_samples for i, place in self._chunks.items()),
+            ]
+        )
         self._chunk: NDArray[Any] = np.zeros((self.length, *self.sample_shape), self.dtype)
 
     @property
@@ -223,13 +249,14 @@ class _ChunkSaver:
         """Return samples ``[start, stop)`` and which of them are there."""
         samples = np.zeros((stop - start, *self.sample_shape), self.dtype)
         is_there = np.zeros(stop - start, np.bool_)
-        if math.prod(self.sample_shape) == 0:
-            is_there[: max(0, self.num_samples - start)] = True
+        if self.is_empty:
+            is_there[:] = True
             return samples, is_there
         for index in range(start // self.length, -(-stop // self.length)):
             base = index * self.length
-            limit = base + (self._short[1] if index == self._short[0] else self.length)
-            a, b = max(start, base), min(stop, limit)
+            if index not in self._chunks:
+                continue
+            a, b = max(start, base), min(stop, base + self._chunks[index].num_samples)
             if a < b and self._load(index):
                 samples[a - start : b - start] = self._chunk[a - base : b - base]
                 is_there[a - start : b - start] = True
@@ -254,21 +281,31 @@ class _ChunkSaver:
         return self._is_sound
 
     def _decode(self, index: int) -> bool:
-        place: Place | None = self._chunks.get(index)
-        if place is None:
-            return False
-        data = self._file.read(place.nbytes, place.data_offset)
+        place = self._chunks[index]
         try:
-            if len(data) < place.nbytes or crc32(data) != place.crc:
-                raise CorruptionError("crc32 differs")
-            stored = self._chunk
-            if self.dtype != self._metadata.dtype:
-                stored = stored.view(self._metadata.dtype).reshape(self._metadata.chunk_shape)
-            self._metadata.codecs.decode_into(data, stored)
+            self._decode_at(place)
         except ChunkStoreError as error:
-            self._messages.append(
-                f"chunk {index} of array {self._name!r} at byte {place.offset} is damaged: "
-                f"{error.message}"
-            )
-            return False
+            key = f"{self._name}/c/{index}" + "/0" * (len(self._metadata.shape) - 1)
+            other = self._found.elsewhere(key, place)
+            if other is not None:
+                try:
+                    self._decode_at(other)
+                except ChunkStoreError:
+                    other = None
+            if other is None:
+                self._messages.append(
+                    f"chunk {index} of array {self._name!r} at byte {place.offset} is damaged: "
+                    f"{error.message}"
+                )
+            return other is not None
         return True
+
+    def _decode_at(self, place: Place) -> None:
+        """Fill the buffer with the chunk at a place, checked."""
+        data = self._file.read(place.nbytes, place.data_offset)
+        if len(data) < place.nbytes or crc32(data) != place.crc:
+            raise CorruptionError("crc32 differs")
+        stored = self._chunk
+        if self.dtype != self._metadata.dtype:
+            stored = stored.view(self._metadata.dtype).reshape(self._metadata.chunk_shape)
+        self._metadata.codecs.decode_into(data, stored)

@@ -1,38 +1,28 @@
-"""Which complete chunks does a damaged file still hold, whatever its directory says?
+"""Which complete chunks does a damaged file still hold?
 
-Entries are found by their local headers. What a directory that survived lists is trusted first;
-entries behind it were written later. Of several entries with one name the last counts. A chunk is
-taken only if its CRC-32 and its frame are right, and never for more samples than were written:
-``num_samples`` stands in the file before the short chunk at the end of an array does.
+A directory that survived says where each chunk is. Behind it, or without it, the entries are found
+by their local headers and replayed. A chunk is taken only if its CRC-32 and its frame are right,
+never for more samples than were written, and never from an array that was replaced.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import contextlib
+import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chunkstore.container import layout
-from chunkstore.container.checksum import crc32
-from chunkstore.container.end import find_checkpoint
-from chunkstore.container.scan import Piece, walk
-from chunkstore.errors import ChunkStoreError, FormatError, UnsupportedError
+from chunkstore.errors import ChunkStoreError, FormatError, SystemCallError, UnsupportedError
 from chunkstore.format.metadata import ArrayMetadata, parse_node
-from chunkstore.store.nodes import FORMAT_VERSION, OWN_ATTRIBUTES
+from chunkstore.store.nodes import FORMAT_VERSION, OWN_ATTRIBUTES, chunk_key
+from chunkstore.store.open_file import OpenFile
+from chunkstore.store.replay import Entry, History, Place, iter_events
 
 if TYPE_CHECKING:
     from chunkstore.system import ReadFile
 
-_SEARCH_NBYTES = 4 << 20
-
-
-@dataclass(frozen=True)
-class Place:
-    """A complete entry: header offset, data offset, size and CRC-32."""
-
-    offset: int
-    data_offset: int
-    nbytes: int
-    crc: int
+_METADATA_NAME = "zarr.json"
 
 
 @dataclass
@@ -44,26 +34,42 @@ class Salvage:
     attributes
         Of the file, ours left out.
     num_samples
-        As the newest root metadata says.
+        As the newest metadata says.
     aligned
         Names of the aligned arrays.
     metadata
-        Of each array.
+        Of each array, in the file's order.
     chunks
-        Complete chunks by array and chunk index.
-    whole
-        By array: whether a chunk at the end of ``num_samples`` was written again when it was full.
+        Complete chunks by array and chunk index; a place says how many samples of it count.
     messages
         What is damaged, in words.
     """
 
+    file: ReadFile
     attributes: dict[str, Any]
     num_samples: int
     aligned: list[str]
     metadata: dict[str, ArrayMetadata]
     chunks: dict[str, dict[int, Place]]
-    whole: dict[str, set[int]]
-    messages: list[str] = field(default_factory=list)
+    messages: list[str]
+    _sound: dict[tuple[bytes, int], list[Place]] | None = None
+
+    def elsewhere(self, key: str, place: Place) -> Place | None:
+        """Return where a chunk stands whose directory record is damaged.
+
+        That is an entry of this name and size that is sound by its own header, and has either the
+        CRC-32 or the offset of the record.
+        """
+        if self._sound is None:
+            self._sound = {}
+            for event in iter_events(self.file, 0, []):
+                if isinstance(event, Entry):
+                    found = self._sound.setdefault((event.name, event.place.nbytes), [])
+                    found.append(event.place)
+        for other in self._sound.get((key.encode(), place.nbytes), []):
+            if other.crc == place.crc or other.offset == place.offset:
+                return other
+        return None
 
 
 def salvage(file: ReadFile) -> Salvage:
@@ -82,169 +88,153 @@ def salvage(file: ReadFile) -> Salvage:
         Another program wrote the file, or a newer release.
     """
     messages: list[str] = []
-    size = file.size()
-    directory_starts = _checkpoint_positions(file, size, messages)
-    pieces = list(_iter_entries(file, size, messages))
-    documents: dict[str, tuple[Piece, bytes]] = {}
-    root_start = -1
-    for piece in pieces:
-        header = _header(piece)
-        if header.name.endswith(b"zarr.json"):
-            raw = file.read(header.encoded_nbytes, piece.start + header.data_start)
-            if crc32(raw) != header.crc:
-                messages.append(f"metadata {header.name!r} at byte {piece.start} is damaged")
-                continue
-            documents[header.name.decode("utf-8", "replace")] = (piece, raw)
-            if header.name == b"zarr.json":
-                root_start = piece.start
-    if "zarr.json" not in documents:
-        raise FormatError("nothing can be saved: no root metadata (zarr.json) of a store survived")
-    root = parse_node(documents["zarr.json"][1])
-    own = root.attributes.get(OWN_ATTRIBUTES)
-    if not isinstance(own, dict) or own.get("version") != FORMAT_VERSION:
-        raise UnsupportedError(
-            "repair saves files written by chunkstore; in files of other programs a missing chunk "
-            "cannot be told from one that was never written"
-        )
-    metadata = _array_metadata(root.attributes[OWN_ATTRIBUTES]["arrays"], documents, messages)
-    result = Salvage(
-        {k: v for k, v in root.attributes.items() if k != OWN_ATTRIBUTES},
-        int(own["num_samples"]),
-        [name for name in own["aligned"] if name in metadata],
-        metadata,
-        {name: {} for name in metadata},
-        {name: set() for name in metadata},
-        messages,
-    )
-    checkpoint_stop = max((stop for stop in directory_starts if stop > root_start), default=None)
-    _collect_chunks(file, pieces, result, root_start, checkpoint_stop)
-    return result
+    replay = _Replay(file, messages)
+    start = replay.begin_with_directory()
+    for event in iter_events(file, start, messages):
+        replay.take(event)
+    return replay.result()
 
 
-def _header(piece: Piece) -> layout.LocalHeader:
-    if piece.header is None:
-        raise TypeError("an entry has a header")
-    return piece.header
+class _Replay:
+    """Follows what was written, from the front or from the last sound directory."""
 
+    def __init__(self, file: ReadFile, messages: list[str]) -> None:
+        self._file = file
+        self._messages = messages
+        self._root: dict[str, Any] | None = None
+        self._histories: dict[str, History] = {}
 
-def _checkpoint_positions(file: ReadFile, size: int, messages: list[str]) -> list[int]:
-    """Return where the newest checkpoint that can be found ends, if there is one."""
-    try:
-        return [find_checkpoint(file).stop]
-    except ChunkStoreError as error:
-        messages.append(error.message)
-        return []
+    def _history(self, name: str) -> History:
+        return self._histories.setdefault(name, History(name))
 
-
-def _iter_entries(file: ReadFile, size: int, messages: list[str]) -> Any:
-    """Yield the entries of a file, going on behind damage at the next header that fits."""
-    position = 0
-    while position < size:
-        stopped = None
-        for piece in walk(file, position, size):
-            if piece.kind == "entry":
-                yield piece
-            if piece.kind in ("cut", "unknown"):
-                stopped = piece
-        if stopped is None:
-            return
-        following = _next_entry(file, stopped.start + 1, size)
-        if following is None:
-            if stopped.kind == "unknown":
-                messages.append(f"bytes {stopped.start} to {size} hold no complete entry")
-            return
-        messages.append(f"bytes {stopped.start} to {following} hold no complete entry")
-        position = following
-
-
-def _next_entry(file: ReadFile, start: int, size: int) -> int | None:
-    """Return the next offset where a whole entry with a right CRC-32 begins."""
-    position = start
-    while position < size:
-        block = file.read(min(_SEARCH_NBYTES, size - position), position)
-        place = block.find(layout.LOCAL_SIGNATURE)
-        while place >= 0:
-            if _is_sound_entry(file, position + place, size):
-                return position + place
-            place = block.find(layout.LOCAL_SIGNATURE, place + 1)
-        # A signature may lie across the border of two blocks.
-        position += max(1, len(block) - 3)
-    return None
-
-
-def _is_sound_entry(file: ReadFile, offset: int, size: int) -> bool:
-    piece = next(walk(file, offset, size))
-    if piece.kind != "entry" or piece.header is None:
-        return False
-    header = piece.header
-    data = file.read(header.encoded_nbytes, offset + header.data_start)
-    return header.method == layout.STORED and crc32(data) == header.crc
-
-
-def _array_metadata(
-    names: list[str], documents: dict[str, tuple[Piece, bytes]], messages: list[str]
-) -> dict[str, ArrayMetadata]:
-    metadata: dict[str, ArrayMetadata] = {}
-    for name in names:
-        found = documents.get(f"{name}/zarr.json")
-        if found is None:
-            messages.append(f"array {name!r} cannot be saved: its metadata is gone")
-            continue
+    def begin_with_directory(self) -> int:
+        """Take over what the directory lists, if it is sound; return where to go on from."""
         try:
-            node = parse_node(found[1])
+            opened = OpenFile(self._file.path, lenient=True)
+        except SystemCallError:
+            raise
         except ChunkStoreError as error:
-            messages.append(f"array {name!r} cannot be saved: {error.message}")
-            continue
-        if isinstance(node, ArrayMetadata):
-            metadata[name] = node
-    return metadata
+            self._messages.append(error.message)
+            return 0
+        try:
+            nodes = opened.nodes
+            if nodes.own is None and not nodes.problems:
+                raise UnsupportedError(
+                    "repair saves files written by chunkstore; in files of other programs a "
+                    "missing chunk cannot be told from one that was never written"
+                )
+            if nodes.own is None or nodes.problems:
+                self._messages += [error.message for error in nodes.problems]
+                return 0
+            self._root = nodes.root
+            for name in nodes.own["arrays"]:
+                node = nodes.arrays[name]
+                index, (offset, encoded_nbytes, crc) = node.table.stored()
+                places = {
+                    i: Place(start, start + layout.LOCAL.size + len(chunk_key(node, i)), size, c)
+                    for i, start, size, c in zip(
+                        index.tolist(),
+                        offset.tolist(),
+                        encoded_nbytes.tolist(),
+                        crc.tolist(),
+                        strict=True,
+                    )
+                }
+                self._history(name).listed(node.metadata, places)
+            return opened.container.checkpoint.stop
+        finally:
+            opened.close()
 
+    def take(self, event: Any) -> None:
+        """Follow one event."""
+        if not isinstance(event, Entry):
+            for history in self._histories.values():
+                history.checkpointed()
+            return
+        name = event.name.decode("utf-8", "replace")
+        if name == _METADATA_NAME or name.endswith("/" + _METADATA_NAME):
+            self._take_metadata(name.removesuffix(_METADATA_NAME).removesuffix("/"), event)
+            return
+        path, marker, rest = name.rpartition("/c/")
+        index, slash, suffix = rest.partition("/")
+        if marker and index.isdecimal() and str(int(index)) == index:
+            self._history(path).written(int(index), slash + suffix, event.place, event.num_gaps)
 
-def _collect_chunks(
-    file: ReadFile,
-    pieces: list[Piece],
-    result: Salvage,
-    root_start: int,
-    checkpoint_stop: int | None,
-) -> None:
-    """Enter the complete chunks; note edge chunks that were written again when full.
-
-    Behind the newest root metadata the first entry of an edge chunk is the short one that this
-    metadata counts, unless a checkpoint behind it shows that it was through.
-    """
-    for piece in pieces:
-        header = _header(piece)
-        owner = _owner(header.name, result.metadata)
-        if owner is None:
-            continue
-        name, index = owner
-        length = result.metadata[name].chunk_shape[0]
-        edge = result.num_samples // length if result.num_samples % length else -1
-        is_later = piece.start > root_start
-        is_behind_checkpoint = checkpoint_stop is not None and piece.start >= checkpoint_stop
-        if index == edge and is_later:
-            again = index in result.chunks[name] and _starts_behind(
-                result.chunks[name][index], root_start
+    def _take_metadata(self, path: str, event: Entry) -> None:
+        raw = self._file.read(event.place.nbytes, event.place.data_offset)
+        try:
+            node = parse_node(raw)
+        except ChunkStoreError as error:
+            self._messages.append(
+                f"metadata {event.name!r} at byte {event.place.offset}: {error.message}"
             )
-            if is_behind_checkpoint or again:
-                result.whole[name].add(index)
-        result.chunks[name][index] = Place(
-            piece.start, piece.start + header.data_start, header.encoded_nbytes, header.crc
+            return
+        if isinstance(node, ArrayMetadata):
+            self._history(path).described(node, by_root=False)
+        elif not path:
+            self._root = node.attributes
+            for name, copy in _consolidated(raw).items():
+                self._history(name).described(copy, by_root=True)
+
+    def result(self) -> Salvage:
+        """Return what is in force at the end."""
+        histories = {
+            name: history
+            for name, history in self._histories.items()
+            if history.metadata is not None
+        }
+        own: Any = (
+            self._own_of_arrays(histories) if self._root is None else self._root.get(OWN_ATTRIBUTES)
+        )
+        if not isinstance(own, dict) or own.get("version") != FORMAT_VERSION:
+            raise UnsupportedError(
+                "repair saves files written by chunkstore, of the format versions that this "
+                "release knows; another program or a newer release wrote this one"
+            )
+        metadata = {}
+        for name in own["arrays"]:
+            found = histories[name].metadata if name in histories else None
+            if found is None:
+                self._messages.append(f"array {name!r} cannot be saved: its metadata is gone")
+            else:
+                metadata[name] = found
+        aligned = [name for name in own["aligned"] if name in metadata]
+        return Salvage(
+            self._file,
+            {k: v for k, v in (self._root or {}).items() if k != OWN_ATTRIBUTES},
+            max([int(own["num_samples"]), *(metadata[name].shape[0] for name in aligned)]),
+            aligned,
+            metadata,
+            {name: histories[name].chunks(self._messages) for name in metadata},
+            self._messages,
         )
 
+    def _own_of_arrays(self, histories: dict[str, History]) -> dict[str, Any]:
+        """Return what the root said about its arrays, as far as theirs tells."""
+        aligned = [
+            name
+            for name, history in histories.items()
+            if history.metadata is not None
+            and (history.metadata.dimension_names or (None,))[0] == "sample"
+        ]
+        if not aligned:
+            raise FormatError("nothing can be saved: no metadata of a chunkstore file survived")
+        self._messages.append("the root metadata is gone, and the attributes of the file with it")
+        return {
+            "version": FORMAT_VERSION,
+            "arrays": list(histories),
+            "aligned": aligned,
+            "num_samples": 0,
+        }
 
-def _starts_behind(place: Place, offset: int) -> bool:
-    return place.offset > offset
 
-
-def _owner(name: bytes, metadata: dict[str, ArrayMetadata]) -> tuple[str, int] | None:
-    """Return the array and the chunk index that an entry name stands for."""
-    text = name.decode("utf-8", "replace")
-    path, marker, rest = text.rpartition("/c/")
-    if not marker or path not in metadata:
-        return None
-    parts = rest.split("/")
-    ndim = len(metadata[path].shape)
-    index = parts[0]
-    sound = index.isdecimal() and str(int(index)) == index and parts[1:] == ["0"] * (ndim - 1)
-    return (path, int(index)) if sound else None
+def _consolidated(raw: bytes) -> dict[str, ArrayMetadata]:
+    """Return the copies of the arrays' metadata that the root's holds."""
+    copies = (json.loads(raw).get("consolidated_metadata") or {}).get("metadata") or {}
+    result = {}
+    for name, copy in copies.items():
+        with contextlib.suppress(ChunkStoreError):
+            node = parse_node(json.dumps(copy).encode())
+            if isinstance(node, ArrayMetadata):
+                result[name] = node
+    return result

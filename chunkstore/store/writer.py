@@ -82,7 +82,8 @@ class Writer:
         self._arrays: dict[str, ArrayWriter] = {}
         # Offset and padded size of the metadata entries at the front that close() fills in.
         self._reserve: dict[str, tuple[int, int]] = {}
-        self._documents: dict[str, dict[str, Any]] = {}
+        # The attributes that the last checkpoint holds, as JSON: the dict may be changed in place.
+        self._written_attributes: str | None = None
         self._is_dirty = is_new
         self._is_closed = False
         self._pid = os.getpid()
@@ -247,17 +248,37 @@ class Writer:
             base=base if aligned and chunk_length is None else None,
         )
         writer = self.array_writer(name, spec, lengths[name], aligned=aligned)
-        for block in iter_blocks(source, writer.chunk_length):
-            position = 0
-            samples = as_samples(name, block, spec)
-            while position < len(samples):
-                step = min(len(samples) - position, writer.room)
-                writer.append(samples[position : position + step], self._pipeline, owned=True)
-                position += step
-        writer.write_edge(self._pipeline)
         self._pipeline.drain()
+        start = self._container.position
+        try:
+            if name in self._arrays:
+                self._mark_replaced(name, writer)
+            for block in iter_blocks(source, writer.chunk_length):
+                samples = as_samples(name, block, spec)
+                position = 0
+                while position < len(samples):
+                    step = min(len(samples) - position, writer.room)
+                    writer.append(samples[position : position + step], self._pipeline, owned=True)
+                    position += step
+            # The samples are the caller's until here; a last chunk that is not full is in hand.
+            self._pipeline.drain()
+        except BaseException:
+            self._pipeline.settle()
+            if not self._pipeline.has_failed:
+                self._container.cut_back(start)
+            raise
         self._arrays[name] = writer
         self._is_dirty = True
+
+    def _mark_replaced(self, name: str, writer: ArrayWriter) -> None:
+        """Put metadata that counts no samples in front of the chunks of a new array.
+
+        No directory lists it. It tells a salvage of the entries that the chunks before it belong
+        to the array that was replaced.
+        """
+        # The metadata at the front stands before the old chunks: it can not count the new ones.
+        self._reserve.clear()
+        self._write_document(f"{name}/zarr.json", writer.metadata().to_json())
 
     def flush(self) -> None:
         """Make everything appended so far durable.
@@ -275,15 +296,16 @@ class Writer:
         if not self._is_dirty and not self._attributes_changed():
             return
         self._settle()
-        # Metadata before the short edge chunks: a salvage of the entries then knows from
-        # num_samples which chunks are short, and takes no padding for samples.
+        # Entries stand in the order of time, so that a salvage can replay them: metadata that is
+        # behind the front is not filled in there any more, and it stands before the short edge
+        # chunks, which show by the lengths in it how many of their samples count.
+        self._reserve.clear()
         entries = {
             name: self._write_document(name, document)
             for name, document in self._current_documents().items()
         }
         self._write_edges()
         self._checkpoint(entries)
-        self._is_dirty = False
 
     def close(self) -> None:
         """Complete the file and close it; again is allowed.
@@ -302,7 +324,7 @@ class Writer:
             else:
                 self.flush()
         except BaseException:
-            self._release(keep_tail=False)
+            self._give_up()
             raise
         self._release(keep_tail=True)
 
@@ -318,17 +340,21 @@ class Writer:
         if kind is None:
             self.close()
         elif not self._is_closed:
-            try:
-                if self._is_new and self.num_samples:
-                    # Not a finished file, but nothing is thrown away: resume or repair it.
-                    with contextlib.suppress(ChunkStoreError):
-                        self.flush()
-            finally:
-                is_empty = self._is_new and self._container.durable == 0
-                self._release(keep_tail=False)
-                if is_empty:
-                    with contextlib.suppress(OSError):
-                        os.unlink(self._container.path)
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Close after an error: a new file keeps what was appended, an old one its last flush."""
+        try:
+            has_samples = any(writer.num_samples for writer in self._arrays.values())
+            is_ours = os.getpid() == self._pid
+            if self._is_new and has_samples and is_ours and not self._pipeline.has_failed:
+                # Not a finished file, but nothing is thrown away: resume or repair it.
+                if not _is_json(self.attributes):
+                    self.attributes = json.loads(self._written_attributes or "{}")
+                with contextlib.suppress(ChunkStoreError):
+                    self.flush()
+        finally:
+            self._release(keep_tail=False)
 
     def __reduce__(self) -> Any:
         raise TypeError(
@@ -390,7 +416,7 @@ class Writer:
         self.attributes = dict(attributes)
         self._reserve = dict(reserve or {})
         self._is_dirty = not is_clean
-        self._documents = self._current_documents() if is_clean else {}
+        self._written_attributes = json.dumps(self.attributes) if is_clean else None
 
     def _start_arrays(self, specs: dict[str, ArraySpec]) -> None:
         """Fix the aligned arrays, and reserve room for their metadata at the front."""
@@ -404,9 +430,10 @@ class Writer:
             name: self.array_writer(name, spec, lengths[name], aligned=True)
             for name, spec in specs.items()
         }
-        for name in started:
+        for name, writer in started.items():
             # A name that was put as an unaligned array before is replaced.
-            self._arrays.pop(name, None)
+            if self._arrays.pop(name, None) is not None:
+                self._mark_replaced(name, writer)
         self._arrays = {**started, **self._arrays}
         if self._is_new and self._container.position == 0:
             for name, document in self._current_documents().items():
@@ -428,31 +455,24 @@ class Writer:
             Specs by name.
         """
         self._check_usable()
+        _check_attributes(self.attributes)
         if any(writer.aligned for writer in self._arrays.values()):
             raise ValueError("the arrays of the file are fixed already")
         if arrays:
             self._start_arrays(dict(arrays))
 
     def _current_documents(self) -> dict[str, dict[str, Any]]:
-        if OWN_ATTRIBUTES in self.attributes:
-            raise ValueError(
-                f"the attribute name {OWN_ATTRIBUTES!r} belongs to the file format; choose another"
-            )
-        documents = metadata_documents(
+        _check_attributes(self.attributes)
+        return metadata_documents(
             {name: writer.metadata() for name, writer in self._arrays.items()},
             aligned=[name for name, writer in self._arrays.items() if writer.aligned],
             num_samples=self.num_samples,
             attributes=self.attributes,
         )
-        _check_json(documents["zarr.json"]["attributes"])
-        return documents
 
     def _attributes_changed(self) -> bool:
-        before = self._documents.get("zarr.json")
-        return (
-            before is None
-            or before["attributes"] != self._current_documents()["zarr.json"]["attributes"]
-        )
+        _check_attributes(self.attributes)
+        return json.dumps(self.attributes) != self._written_attributes
 
     def _settle(self) -> None:
         """Return when all full chunks are in the file and the codecs are decided."""
@@ -498,7 +518,8 @@ class Writer:
                 yield from chunk_records(name, len(self._arrays[name].chunk_shape) - 1, columns)
 
         self._container.checkpoint(pieces(), num_records)
-        self._documents = self._current_documents()
+        self._is_dirty = False
+        self._written_attributes = json.dumps(self.attributes)
 
     def _release(self, *, keep_tail: bool) -> None:
         self._is_closed = True
@@ -507,6 +528,9 @@ class Writer:
         self._pipeline.close()
         if not keep_tail:
             self._container.abandon()
+            if self._is_new and self._container.durable == 0:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._container.path)
         self._container.close()
 
 
@@ -524,8 +548,20 @@ def _check_names(given: set[str], expected: set[str]) -> None:
         )
 
 
-def _check_json(attributes: dict[str, Any]) -> None:
+def _check_attributes(attributes: dict[str, Any]) -> None:
+    if OWN_ATTRIBUTES in attributes:
+        raise ValueError(
+            f"the attribute name {OWN_ATTRIBUTES!r} belongs to the file format; choose another"
+        )
     try:
         json.dumps(attributes, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise TypeError(f"attributes must be JSON values (NaN is none): {error}") from None
+
+
+def _is_json(attributes: dict[str, Any]) -> bool:
+    try:
+        _check_attributes(attributes)
+    except (TypeError, ValueError):
+        return False
+    return True
