@@ -248,20 +248,19 @@ class EntryReader:
     def _fetch(
         self, name: bytes, offset: int, encoded_nbytes: int, nbytes: int, crc: int
     ) -> memoryview:
-        if encoded_nbytes > nbytes:
+        if encoded_nbytes != nbytes:
             _check_inflated_nbytes(encoded_nbytes, nbytes)
         head_nbytes = layout.LOCAL.size + len(name) + self._extra_guess
         view = self._read(offset, head_nbytes + encoded_nbytes)
         _, _, flags, method, _, _, local_crc, local_encoded, local_nbytes, name_n, extra_n = (
             layout.LOCAL.unpack_from(view) if len(view) >= layout.LOCAL.size else (b"",) + (0,) * 10
         )
+        if view[:4] != layout.LOCAL_SIGNATURE or len(view) < layout.LOCAL.size:
+            layout.parse_local_header(view)  # raises, and says what is there
         data_start = layout.LOCAL.size + name_n + extra_n
-        if data_start != head_nbytes or view[:4] != layout.LOCAL_SIGNATURE:
-            header = layout.parse_local_header(view)
-            data_start = header.data_start
-            if data_start > head_nbytes:
-                self._extra_guess = max(_FOREIGN_EXTRA_NBYTES, data_start - head_nbytes)
-                view = self._read(offset, data_start + encoded_nbytes)
+        if data_start > head_nbytes:
+            self._extra_guess = max(_FOREIGN_EXTRA_NBYTES, data_start - head_nbytes)
+            view = self._read(offset, data_start + encoded_nbytes)
         header_name = view[layout.LOCAL.size : layout.LOCAL.size + name_n]
         if header_name != name:
             raise CorruptionError(

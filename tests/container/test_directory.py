@@ -199,7 +199,7 @@ def test_exactly_the_promised_number_of_records_must_fill_the_directory(promised
     raw = build_zip([RawEntry(b"x/c/%d" % i, b"data") for i in range(4)])
     nbytes = layout.END.unpack_from(raw, len(raw) - layout.END.size)[5]
     start = len(raw) - layout.END.size - nbytes
-    with pytest.raises(CorruptionError, match=f"entry count: .* promises {promised} entries"):
+    with pytest.raises(CorruptionError, match=rf"entry count: .* promises {promised} entries"):
         parse(raw, start, nbytes, promised, in_order=True)
 
 
@@ -208,7 +208,7 @@ def test_a_directory_cut_short_is_refused(missing):
     raw = build_zip([RawEntry(b"x/c/%d" % i, b"data") for i in range(4)])
     nbytes = layout.END.unpack_from(raw, len(raw) - layout.END.size)[5]
     start = len(raw) - layout.END.size - nbytes
-    with pytest.raises(CorruptionError, match="directory is damaged|entry count"):
+    with pytest.raises(CorruptionError, match=r"directory is damaged|entry count"):
         parse(raw, start, nbytes - missing, 4, in_order=True)
 
 
@@ -333,5 +333,5 @@ def test_an_end_record_that_promises_more_than_memory_holds_is_refused(tmp_path)
             )
         except OSError as error:
             pytest.skip(f"this file system has no sparse files of {nbytes} bytes: {error}")
-    with pytest.raises(CorruptionError, match="do not fit into memory|no record's signature"):
+    with pytest.raises(CorruptionError, match=r"do not fit into memory|no record's signature"):
         open_and_check(path)

@@ -69,7 +69,7 @@ def test_a_file_cut_at_every_byte_opens_the_last_checkpoint_before_the_cut(grown
             with pytest.raises(FormatError, match="no zip file"):
                 find(raw[:length])
         else:
-            with pytest.raises(IncompleteError, match="cut short: .* before its first directory"):
+            with pytest.raises(IncompleteError, match=r"cut short: .* before its first directory"):
                 find(raw[:length])
 
 

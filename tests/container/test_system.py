@@ -149,7 +149,12 @@ def test_a_file_system_without_locks_gets_a_lock_file(tmp_path, monkeypatch, sys
 
 def test_a_replaced_table_is_put_back(system_calls):
     table = system.calls
-    with pytest.raises(ValueError, match="inside"), system.replaced_calls(PortableCalls()):
-        assert system.calls is not table
-        raise ValueError("inside")
+
+    def fail_inside():
+        with system.replaced_calls(PortableCalls()):
+            assert system.calls is not table
+            raise ValueError("inside")
+
+    with pytest.raises(ValueError, match="inside"):
+        fail_inside()
     assert system.calls is table
