@@ -62,6 +62,7 @@ class Engine:
         self._jobs: queue.SimpleQueue[Callable[[UnitReader], None] | None] = queue.SimpleQueue()
         self._readers: list[UnitReader] = []
         self._done = LoaderStats()
+        self._num_serving = threads
         self._threads = [
             threading.Thread(target=self._serve, name=f"chunkstore-reader-{i}", daemon=True)
             for i in range(threads)
@@ -124,6 +125,12 @@ class Engine:
                 reader.close()
         except BaseException as error:  # noqa: BLE001 - raised in the consumer's thread
             self.fail(error)
+        with self.changed:
+            self._num_serving -= 1
+            is_last = not self._num_serving
+        if is_last:
+            # Jobs hold memory, and this engine holds them.
+            self._drop_jobs()
 
     def _serve_jobs(self, reader: UnitReader) -> None:
         with self.changed:
@@ -139,7 +146,7 @@ class Engine:
         finally:
             with self.changed:
                 self._readers.remove(reader)
-                self._done = self._done + LoaderStats.of_reader(reader)
+                self._done += LoaderStats.of_reader(reader)
 
     def _drop_jobs(self) -> None:
         while True:

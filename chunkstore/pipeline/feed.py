@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from dataclasses import replace
 from functools import partial
@@ -47,7 +48,8 @@ class Feed:
 
     Notes
     -----
-    Threads: for the consumer alone. In a forked child, memory and threads are made anew.
+    Threads: the methods take the feed's lock, so that it can be closed while another thread
+    consumes. In a forked child, memory and threads are made anew.
     """
 
     def __init__(
@@ -69,7 +71,9 @@ class Feed:
         self._done = LoaderStats()
         self._fill: EpochFill | None = None
         self._is_finished = False
-        self._finalizer: weakref.finalize[Any, Any] = weakref.finalize(self, int)
+        self._is_closed = False
+        self._lock = threading.Lock()
+        self._finalizer: weakref.finalize[Any, Any] | None = None
         self._make_memory()
 
     @property
@@ -83,70 +87,94 @@ class Feed:
         return self._batch_pools
 
     def open(self, plan: EpochPlan, step: int) -> EpochFill:
-        """Return the windows of an epoch from a step on; those of any other epoch are given up.
+        """Return the blocks of an epoch from a step on; those of any other epoch are given up.
 
-        If that epoch follows on a finished one, its first windows may be full already.
+        If that epoch follows on a finished one, its first blocks may be full already.
+
+        Raises
+        ------
+        RuntimeError
+            If the feed is closed.
         """
-        follower = self._follower(plan.epoch, step)
-        if follower is not None:
-            self._count_waiting()
-            self._fill = fill = follower
-        else:
-            self.stop()
-            if self._pid != os.getpid():
-                self._make_memory()
-            open_reader = partial(UnitReader, self._layout, self._cache, direct=self._direct)
-            engine = Engine(open_reader, threads=self._budget.threads)
-            self._finalizer = weakref.finalize(self, engine.stop)
-            self._finalizer.atexit = False
-            self._fill = fill = self._plan_fill(engine, plan, step)
-            fill.start()
-        self._is_finished = False
-        fill.watch()
-        return fill
+        with self._exclusive():
+            if self._is_closed:
+                raise RuntimeError("the loader was closed")
+            follower = self._follower(plan.epoch, step)
+            if follower is not None:
+                self._count_waiting()
+                self._fill = fill = follower
+                fill.take_over()
+            else:
+                self._stop()
+                self._fill = fill = self._plan_fill(self._start_engine(), plan, step)
+                fill.start()
+            self._is_finished = False
+            for pool in self._pools:
+                pool.on_return = fill.wake
+            return fill
 
     def follow(self, fill: EpochFill, plan: EpochPlan) -> None:
-        """Fill the first windows of the next epoch with the memory that this one leaves."""
-        if fill is self._fill and fill.follower is None:
-            fill.follower = self._plan_fill(fill.engine, plan, 0)
-            fill.follower.start()
+        """Fill the first blocks of the next epoch with the memory that this one leaves."""
+        with self._exclusive():
+            if fill is self._fill and fill.follower is None:
+                fill.follower = self._plan_fill(fill.engine, plan, 0, predecessor=fill)
+                fill.follower.start()
 
     def finish(self, fill: EpochFill) -> None:
         """Take note that an epoch's consumer has all of it. Threads without a next epoch end."""
-        if fill is self._fill:
-            self._is_finished = True
-            if fill.follower is None:
-                self.stop()
+        with self._exclusive():
+            if fill is self._fill:
+                self._is_finished = True
+                if fill.follower is None:
+                    self._stop()
 
-    def stop(self) -> None:
+    def close(self) -> None:
+        """End the threads and give up the memory; blocks that the consumer views stay."""
+        with self._exclusive():
+            self._is_closed = True
+            self._stop()
+            for pool in (*self._pools, *self._batch_pools):
+                pool.close()
+            self._cache.clear()
+
+    def stats(self, progress: Progress) -> LoaderStats:
+        """Return what was read and delivered so far."""
+        with self._exclusive():
+            stats = replace(self._done, batches=progress.batches, samples=progress.samples)
+            fill = self._fill
+            if fill is not None and fill.engine.pid == os.getpid():
+                stats += fill.engine.stats()
+                stats = replace(stats, wait_seconds=stats.wait_seconds + fill.wait_seconds)
+            return stats
+
+    def _exclusive(self) -> threading.Lock:
+        if self._pid != os.getpid():
+            # Another thread of the parent may have held the lock when this process was forked.
+            self._lock = threading.Lock()
+            self._stop()
+            self._make_memory()
+        return self._lock
+
+    def _stop(self) -> None:
         """End the threads and wait for them."""
-        fill = self._fill
+        fill, self._fill = self._fill, None
         if fill is None:
             return
         fill.engine.close()
-        self._finalizer.detach()
-        self._count_waiting()
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._done += LoaderStats(wait_seconds=fill.wait_seconds)
         if fill.engine.pid == os.getpid():
             self._done += fill.engine.stats()
         for pool in self._pools:
             pool.on_return = None
-        self._fill = None
 
-    def close(self) -> None:
-        """End the threads and give up the memory; windows that the consumer views stay."""
-        self.stop()
-        for pool in (*self._pools, *self._batch_pools):
-            pool.close()
-        self._cache.clear()
-
-    def stats(self, progress: Progress) -> LoaderStats:
-        """Return what was read and delivered so far."""
-        stats = replace(self._done, batches=progress.batches, samples=progress.samples)
-        fill = self._fill
-        if fill is not None and fill.engine.pid == os.getpid():
-            stats += fill.engine.stats()
-            stats = replace(stats, wait_seconds=stats.wait_seconds + fill.wait_seconds)
-        return stats
+    def _start_engine(self) -> Engine:
+        open_reader = partial(UnitReader, self._layout, self._cache, direct=self._direct)
+        engine = Engine(open_reader, threads=self._budget.threads)
+        self._finalizer = weakref.finalize(self, _release, engine, self._pools)
+        self._finalizer.atexit = False
+        return engine
 
     def _follower(self, epoch: int, step: int) -> EpochFill | None:
         """Return the fill that was started for an epoch, if it can be used."""
@@ -160,7 +188,14 @@ class Feed:
         if self._fill is not None:
             self._done += LoaderStats(wait_seconds=self._fill.wait_seconds)
 
-    def _plan_fill(self, engine: Engine, plan: EpochPlan, step: int) -> EpochFill:
+    def _plan_fill(
+        self,
+        engine: Engine,
+        plan: EpochPlan,
+        step: int,
+        *,
+        predecessor: EpochFill | None = None,
+    ) -> EpochFill:
         return EpochFill(
             engine,
             plan,
@@ -170,6 +205,7 @@ class Feed:
             pools=self._pools,
             block_windows=self._budget.block_windows,
             depth=self._budget.num_blocks,
+            predecessor=predecessor,
         )
 
     def _make_memory(self) -> None:
@@ -186,3 +222,10 @@ class Feed:
         self._batch_pools = tuple(
             BlockPool(self._batch_length * nbytes, limit=2) for nbytes in sample_nbytes
         )
+
+
+def _release(engine: Engine, pools: Sequence[BlockPool]) -> None:
+    """End the threads of a feed that was collected, and what would keep its memory."""
+    engine.stop()
+    for pool in pools:
+        pool.on_return = None

@@ -89,10 +89,13 @@ class EpochFill:
     depth
         Blocks of a lane alive at a time.
 
+    predecessor
+        The fill of the epoch before: until all its blocks have memory, this one gets none.
+
     Attributes
     ----------
     follower
-        The fill of the next epoch, which takes the memory that this one leaves.
+        The fill of the next epoch.
     wait_seconds
         How long the consumer waited.
 
@@ -113,6 +116,7 @@ class EpochFill:
         pools: Sequence[BlockPool],
         block_windows: int,
         depth: int,
+        predecessor: EpochFill | None = None,
     ) -> None:
         self.engine = engine
         self.plan = plan
@@ -123,6 +127,7 @@ class EpochFill:
         self._pools = pools
         self._block_windows = block_windows
         self._depth = depth
+        self._predecessor = predecessor
         self._is_waking = False
         self._lanes = [
             _LaneFill(
@@ -140,10 +145,9 @@ class EpochFill:
             if lane.next < lane.num_blocks:
                 self.engine.put(partial(self._plan_next, lane))
 
-    def watch(self) -> None:
-        """Go on whenever a block's memory comes back."""
-        for pool in self._pools:
-            pool.on_return = self._wake
+    def take_over(self) -> None:
+        """Become the fill that is consumed: memory that comes back is for this one first."""
+        self._predecessor = None
 
     def first_block(self, i: int) -> int:
         """Return the first block wanted of a lane."""
@@ -189,14 +193,20 @@ class EpochFill:
         with self.engine.changed:
             lane.current = k + 1
             del lane.blocks[k]
-        self._wake()
+        self.wake()
 
     def force(self, i: int) -> None:
         """Start a lane's next block even if memory has to be added for it."""
         lane = self._lanes[i]
-        if lane.next < min(lane.current + self._depth, lane.num_blocks) and not lane.is_forced:
-            lane.is_forced = True
-            self._wake()
+        if self._is_wanted(lane):
+            with self.engine.changed:
+                self._force(lane)
+
+    def wake(self) -> None:
+        """Go on where memory came back. Takes no lock: safe at any point."""
+        if not self._is_waking:
+            self._is_waking = True
+            self.engine.put(self._advance_all)
 
     # ------------------------------------------------------------------ under the engine's lock
 
@@ -210,17 +220,33 @@ class EpochFill:
                     raise RuntimeError("the loader was closed while a batch was waited for")
                 block = lane.blocks.get(k)
                 if block is None:
-                    self.force(self._lanes.index(lane))
+                    self._force(lane)
                 elif not block.num_pending:
                     return block
                 self.engine.changed.wait(_WAIT_SECONDS)
         finally:
             self.wait_seconds += time.perf_counter() - started
 
+    @property
+    def _has_started_all(self) -> bool:
+        return all(lane.next == lane.num_blocks for lane in self._lanes)
+
+    def _is_wanted(self, lane: _LaneFill) -> bool:
+        """Return whether the lane's next block is to be started now, if there is memory."""
+        predecessor = self._predecessor
+        if predecessor is not None and not predecessor._has_started_all:
+            return False
+        return lane.next < min(lane.current + self._depth, lane.num_blocks)
+
+    def _force(self, lane: _LaneFill) -> None:
+        if self._is_wanted(lane) and not lane.is_forced:
+            lane.is_forced = True
+            self.wake()
+
     def _advance(self, lane: _LaneFill) -> None:
         """Start the lane's next block if it is planned, wanted and has memory."""
         tasks = lane.tasks
-        if tasks is None or lane.next >= lane.current + self._depth:
+        if tasks is None or not self._is_wanted(lane):
             return
         if not lane.is_forced and not all(pool.has_room for pool in self._pools):
             return
@@ -237,12 +263,6 @@ class EpochFill:
             self.engine.put(partial(self._plan_next, lane))
 
     # ------------------------------------------------------------------ jobs
-
-    def _wake(self) -> None:
-        # No lock: this also runs where the garbage collector drops a batch.
-        if not self._is_waking:
-            self._is_waking = True
-            self.engine.put(self._advance_all)
 
     def _advance_all(self, reader: UnitReader) -> None:
         self._is_waking = False

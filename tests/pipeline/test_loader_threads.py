@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 import traceback
+import weakref
 
 import numpy as np
 import pytest
@@ -152,6 +153,24 @@ def test_a_dropped_loader_that_reads_ahead_leaves_nothing_running():
     assert readers()
     del loader
     wait_for_no_readers()
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 2])
+def test_memory_of_a_dropped_loader_does_not_wait_for_the_garbage_collector(epochs):
+    loader, _ = make()
+    for _ in range(epochs):
+        list(loader)
+    iterator = iter(loader)
+    next(iterator)
+    memory = [weakref.ref(pool) for pool in loader._feed.pools]
+    gc.collect()
+    gc.disable()
+    try:
+        del loader, iterator
+        wait_for_no_readers()
+        assert [pool() for pool in memory] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_an_iterator_in_a_cycle_is_collected():
