@@ -22,7 +22,6 @@ from chunkstore.store.array import logical_form
 from chunkstore.store.creating import create
 from chunkstore.store.nodes import OWN_ATTRIBUTES
 from chunkstore.store.report import RepairReport, merged
-from chunkstore.store.replay import Place
 from chunkstore.store.salvage import Salvage, salvage
 from chunkstore.store.spec import ArraySpec
 from chunkstore.store.store import PARTIAL_SUFFIX, check_is_file
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chunkstore.format.metadata import ArrayMetadata
+    from chunkstore.store.replay import Place
     from chunkstore.store.writer import Writer
 
 # Where the new file of a partial one grows: a partial file stands where `create` puts its own.

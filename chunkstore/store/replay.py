@@ -28,7 +28,7 @@ _SEARCH_NBYTES = 4 << 20
 
 @dataclass(frozen=True)
 class Place:
-    """An entry: header offset, data offset, size, CRC-32; of a chunk also how many samples count."""
+    """An entry: offsets of header and data, size, CRC-32; of a chunk how many samples count."""
 
     offset: int
     data_offset: int

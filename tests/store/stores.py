@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import chunkstore as cs
+from chunkstore import system
 from tests import support
 
 if TYPE_CHECKING:
+    import contextlib
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -131,6 +133,24 @@ def flip(path: Path | str, offset: int, bit: int = 0) -> None:
         byte = file.read(1)[0]
         file.seek(offset)
         file.write(bytes([byte ^ (1 << bit)]))
+
+
+def names(folder: Path) -> list[str]:
+    """Return the names of the files in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def without_sync() -> contextlib.AbstractContextManager[None]:
+    """Leave out waiting for the device, in tests that write hundreds of small files."""
+
+    class Unsynced(system.NativeCalls):
+        def sync_data(self, descriptor: int) -> None:
+            pass
+
+        def sync_folder(self, path: str) -> None:
+            pass
+
+    return system.replaced_calls(Unsynced())
 
 
 def python(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
