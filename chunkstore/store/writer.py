@@ -421,7 +421,7 @@ class Writer:
     def _start_arrays(self, specs: dict[str, ArraySpec]) -> None:
         """Fix the aligned arrays, and reserve room for their metadata at the front."""
         for name in specs:
-            check_array_name(name, {k: w for k, w in self._arrays.items() if k != name})
+            check_array_name(name, {*self._arrays, *specs} - {name})
         lengths = choose_chunk_lengths(
             specs,
             target_nbytes=self._storage.chunk_nbytes,
