@@ -22,6 +22,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Threads that other packages keep for the life of the process.
 FOREIGN_THREADS = ("zarr_io", "fsspecIO", "asyncio_", "pydevd", "Dask-", "Profile", "TMonitor")
+# tqdm's monitor, and native threads of a framework that have called Python: nobody can join them.
+FOREIGN_CLASSES = ("TMonitor", "_DummyThread")
 # Caches that other packages keep in the folder for temporary files.
 FOREIGN_FILES = ("torchinductor_",)
 JOIN_SECONDS = 5.0
@@ -99,7 +101,7 @@ def leaked_threads(before: set[threading.Thread]) -> list[str]:
     for thread in threading.enumerate():
         if thread in before or thread is threading.current_thread():
             continue
-        if thread.name.startswith(FOREIGN_THREADS) or type(thread).__name__ == "TMonitor":
+        if thread.name.startswith(FOREIGN_THREADS) or type(thread).__name__ in FOREIGN_CLASSES:
             continue
         thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():
