@@ -42,12 +42,20 @@ class KerasView(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no 
     Raises
     ------
     ValueError
-        Batches of more than three parts, or a loader in the middle of an epoch.
+        Batches of more than three parts, or a loader without batches. Later, from Keras' first
+        step: a loader whose loaded state is in the middle of an epoch.
 
     Notes
     -----
-    Each fit goes on with the loader's next epoch. A fit that is stopped in the middle of an epoch
-    leaves the rest of it out. Keep Keras' ``workers`` at 1: the loader has threads of its own.
+    The loader keeps the position: each fit goes on with its next epoch, also after ``set_epoch``
+    and after loops of your own. When Keras ends an epoch, the loader's state is the start of the
+    next one. A fit that is stopped in the middle of an epoch leaves the rest of it out; one that is
+    stopped within the first two batches trains that epoch again. Where an epoch is one batch, Keras
+    takes it whole for its peek on torch and jax, and the first fit skips that epoch's number.
+
+    ``predict`` returns the order of the loader: make it with ``shuffle=False``. Leave ``workers``
+    of Keras at 1, the loader has threads of its own; leave ``steps_per_epoch`` out.
+
     Threads: on tensorflow the batches are taken from a thread of tf.data.
     """
 
@@ -61,18 +69,19 @@ class KerasView(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no 
                 f"tuples or dicts; this loader's have {len(form)} parts. Group them, for example "
                 "((a, b), c)"
             )
-        if 0 < loader.step < len(loader):
+        if not len(loader):
             raise ValueError(
-                f"the loader stands at step {loader.step} of {len(loader)}; Keras counts whole "
-                "epochs. Finish the epoch in a loop of your own, or call set_epoch first"
+                f"the loader has no batches: {loader.num_samples} samples, "
+                f"batch_size={loader.batch_size}, last={loader.last!r}"
             )
         self._loader = loader
         self._is_bare = not isinstance(form, tuple | list)
         self._lock = threading.Lock()
-        self._epoch = loader.epoch + (1 if 0 < len(loader) == loader.step else 0)
         self._stream: Iterator[Any] | None = None
-        self._head: list[Any] = []
+        # Batches of the epoch that were handed out, and the first of them as long as Keras may
+        # have taken them for a peek.
         self._taken = 0
+        self._head: list[Any] = []
         self._is_in_epoch = False
 
     @property
@@ -83,16 +92,10 @@ class KerasView(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no 
     def __getitem__(self, index: int) -> Any:
         """Return the next batch of the epoch, whatever the index."""
         with self._lock:
-            if self._taken >= len(self._loader):
-                self._advance()
-            if self._stream is None:
-                self._stream = self._loader.iter_epoch(self._epoch)
-            if self._taken < len(self._head):
-                batch = self._head[self._taken]
-            else:
-                batch = next(self._stream)
-                if self._taken < _PEEKED_BATCHES:
-                    self._head.append(batch)
+            if self._is_used_up:
+                self._leave_epoch()
+            is_kept = self._taken < len(self._head)
+            batch = self._head[self._taken] if is_kept else self._next_batch()
             self._taken += 1
             if self._taken > _PEEKED_BATCHES:
                 # Past the peek: kept batches would keep their window alive.
@@ -102,25 +105,56 @@ class KerasView(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no 
     def on_epoch_begin(self) -> None:
         """Hand a peek out again, or go to the next epoch."""
         with self._lock:
-            if self._stream is not None:
-                is_used_up = self._taken >= len(self._loader)
-                is_peek = self._taken <= _PEEKED_BATCHES and not (is_used_up and self._is_in_epoch)
-                if is_peek:
-                    self._taken = 0
-                else:
-                    self._advance()
+            if self._taken > _PEEKED_BATCHES or (self._is_used_up and self._is_in_epoch):
+                self._leave_epoch()
+            self._taken = 0
             self._is_in_epoch = True
 
     def on_epoch_end(self) -> None:
-        """Go to the next epoch if this one was consumed; Keras may also call it first."""
+        """Go to the next epoch if this one was used up; Keras may also call it first."""
         with self._lock:
-            if self._is_in_epoch and self._taken >= len(self._loader):
-                self._advance()
+            if self._is_in_epoch and self._is_used_up:
+                self._leave_epoch()
             self._is_in_epoch = False
 
-    def _advance(self) -> None:
+    @property
+    def _is_used_up(self) -> bool:
+        return self._taken >= len(self._loader)
+
+    def _next_batch(self) -> Any:
+        """Take a batch from the loader."""
+        try:
+            if self._stream is None:
+                self._stream = self._open_stream()
+            batch = next(self._stream)
+            if self._taken + 1 == len(self._loader):
+                # The loader goes to its next epoch now, and may read ahead while Keras computes.
+                next(self._stream, None)
+        except BaseException:
+            self._leave_epoch()
+            raise
+        if self._taken < _PEEKED_BATCHES:
+            self._head.append(batch)
+        return batch
+
+    def _open_stream(self) -> Iterator[Any]:
+        """Return the loader's next epoch."""
+        loader = self._loader
+        stream = iter(loader)
+        if loader.step == len(loader):
+            # A state that was saved behind the last batch.
+            next(stream, None)
+            stream = iter(loader)
+        if loader.step:
+            raise ValueError(
+                f"the loader stands at step {loader.step} of {len(loader)}; Keras counts whole "
+                "epochs. Finish the epoch in a loop of your own, or call set_epoch first"
+            )
+        return stream
+
+    def _leave_epoch(self) -> None:
         self._stream, self._head, self._taken = None, [], 0
-        self._epoch += 1
+        self._is_in_epoch = False
 
 
 def _to_backend(batch: Any) -> Any:
