@@ -51,13 +51,14 @@ def stored_form(dtype: np.dtype[Any]) -> tuple[np.dtype[Any], tuple[int, ...], A
     >>> stored_form(np.dtype("U5"))
     (dtype('uint32'), (5,), '<U5')
     """
-    if dtype.names is None and dtype.newbyteorder("=").name in CORE_NAMES:
-        return dtype.newbyteorder("="), (), None
-    if dtype.hasobject:
+    # Kind "T": strings of any length, which are objects of another sort.
+    if dtype.hasobject or dtype.kind == "T":
         raise TypeError(
             f"dtype {dtype} holds Python objects, which are never stored; use numbers, or strings "
             "of fixed length such as 'U20'"
         )
+    if dtype.names is None and dtype.newbyteorder("=").name in CORE_NAMES:
+        return dtype.newbyteorder("="), (), None
     text = dtype.newbyteorder("<").str
     if dtype.kind in "mM":
         return np.dtype(np.int64), (), text
