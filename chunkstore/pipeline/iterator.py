@@ -9,14 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from chunkstore.pipeline.batches import BatchAssembler, LaneCursor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
-
     from chunkstore.pipeline.feed import Feed
     from chunkstore.pipeline.fill import EpochFill
     from chunkstore.pipeline.progress import Progress
-    from chunkstore.plan.epoch import EpochPlan
+    from chunkstore.pipeline.setup import LoaderSetup
 
 _CLOSED: Final = (
     "the loader was closed, or a newer iterator of it is in use; make one with iter(loader)"
@@ -36,19 +32,10 @@ class BatchIterator:
         Fills the windows.
     progress
         Where delivered batches are counted.
-    plan_epoch
-        Returns the plan of an epoch.
+    setup
+        What the loader's arguments came to.
     epoch, step
         Where to begin.
-    build
-        Arranges the arrays of a batch.
-    empty_batch
-        Arrays of no samples, in the order of a window's arrays.
-    has_valid
-        Whether a batch ends with a mask of what is not padding.
-    is_followed
-        Whether the next epoch is expected, so that its first windows are filled while this one
-        ends.
 
     Notes
     -----
@@ -59,26 +46,19 @@ class BatchIterator:
         self,
         feed: Feed,
         progress: Progress,
+        setup: LoaderSetup,
         *,
-        plan_epoch: Callable[[int], EpochPlan],
         epoch: int,
         step: int,
-        num_batches: int,
-        build: Callable[[Sequence[NDArray[Any]]], Any],
-        empty_batch: Sequence[NDArray[Any]],
-        has_valid: bool,
-        is_followed: bool,
     ) -> None:
         self._feed = feed
         self._progress = progress
-        self._plan_epoch = plan_epoch
+        self._setup = setup
         self._epoch = epoch
         self._step = step
-        self._num_batches = num_batches
-        self._build = build
-        self._empty_batch = empty_batch
-        self._has_valid = has_valid
-        self._is_followed = is_followed
+        # After one whole epoch others are likely: the next one's first blocks are filled while this
+        # one ends.
+        self._is_followed = progress.has_finished
         self._mover = object()
         self._pid = os.getpid()
         self._fill: EpochFill | None = None
@@ -107,7 +87,7 @@ class BatchIterator:
             if self._ending:
                 raise RuntimeError(self._ending)
             raise StopIteration
-        if self._step >= self._num_batches:
+        if self._step >= self._setup.num_batches:
             self._finish()
             raise StopIteration
         # Stands if this step does not end: the windows may be ahead of the position then.
@@ -125,22 +105,22 @@ class BatchIterator:
         self._progress.deliver(len(arrays[0]), mover=self._mover)
         if self._is_followed and assembler.is_in_last_block:
             self._is_followed = False
-            self._feed.follow(fill, self._plan_epoch(self._epoch + 1))
+            self._feed.follow(fill, self._setup.plan_epoch(self._epoch + 1))
         self._ending = None
-        return self._build(arrays)
+        return self._setup.structure.build(arrays)
 
     def _open(self) -> EpochFill:
         if self._pid != os.getpid():
             self._ending = _FORKED
             raise RuntimeError(_FORKED)
-        self._fill = fill = self._feed.open(self._plan_epoch(self._epoch), self._step)
+        self._fill = fill = self._feed.open(self._setup.plan_epoch(self._epoch), self._step)
         self._finalizer = weakref.finalize(self, fill.engine.stop)
         self._finalizer.atexit = False
         self._assembler = BatchAssembler(
             [LaneCursor(fill, i, step=self._step) for i in range(fill.num_lanes)],
-            empty_batch=self._empty_batch,
+            empty_batch=self._setup.empty_arrays(),
             pools=self._feed.batch_pools,
-            has_valid=self._has_valid,
+            has_valid=self._setup.has_valid,
         )
         return fill
 

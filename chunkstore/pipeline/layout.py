@@ -7,8 +7,10 @@ the other arrays are looked up by sample number, so their lengths may be any.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,22 +47,22 @@ class LoadedArray:
     sample_shape: tuple[int, ...]
     is_unit: bool
 
-    @property
+    @cached_property
     def sample_size(self) -> int:
         """Elements of a sample."""
-        return int(np.prod(self.sample_shape, dtype=np.int64))
+        return math.prod(self.sample_shape)
 
-    @property
+    @cached_property
     def sample_nbytes(self) -> int:
         """Bytes of a sample as it is delivered."""
         return self.sample_size * self.dtype.itemsize
 
-    @property
+    @cached_property
     def chunk_nbytes(self) -> int:
         """Bytes of a chunk as it is decoded."""
         return self.source.chunk_length * self.sample_size * self.source.dtype.itemsize
 
-    @property
+    @cached_property
     def is_moved(self) -> bool:
         """Whether samples are delivered as they are decoded, byte for byte, and have bytes."""
         return self.sample_nbytes > 0 and self.dtype == self.source.dtype
@@ -201,7 +203,7 @@ def _unit_source(sources: Iterable[ChunkSource]) -> ChunkSource:
     """Return the source with most bytes per sample; of equal ones, the shortest chunks."""
 
     def width(source: ChunkSource) -> tuple[int, int]:
-        sample_size = int(np.prod(source.shape[1:], dtype=np.int64))
+        sample_size = math.prod(source.shape[1:])
         return sample_size * source.dtype.itemsize, -source.chunk_length
 
     return max(sources, key=width)

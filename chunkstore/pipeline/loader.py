@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chunkstore.pipeline.budget import parse_memory, plan_budget
 from chunkstore.pipeline.feed import Feed
 from chunkstore.pipeline.iterator import BatchIterator
-from chunkstore.pipeline.layout import SampleLayout, plan_layout
 from chunkstore.pipeline.progress import Progress
-from chunkstore.pipeline.ranks import resolve_rank
-from chunkstore.pipeline.state import OrderIdentity
-from chunkstore.pipeline.structure import VALID, Structure
-from chunkstore.plan.epoch import EpochPlan, Last, check_last, count_batches, rank_lanes
+from chunkstore.pipeline.setup import resolve_setup
 from chunkstore.plan.random import stream_key
 from chunkstore.upper import resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from numpy.typing import DTypeLike, NDArray
 
+    from chunkstore.pipeline.direct import Io
     from chunkstore.pipeline.source import ChunkSource
     from chunkstore.pipeline.stats import LoaderStats
     from chunkstore.pipeline.structure import Names
-
-Io = Literal["auto", "buffered", "direct"]
+    from chunkstore.plan.epoch import Last
 
 
 class Loader:
@@ -90,7 +84,8 @@ class Loader:
     ends the threads; the next loop is the next epoch. When one epoch follows on another, the next
     one's first windows are read ahead as an epoch ends.
 
-    Threads: one consumer at a time. In a forked child a loader works on, its iterators do not.
+    Threads: one consumer at a time. In a forked child a loader works on, its iterators do not. A
+    pickled loader goes on at its position.
 
     Examples
     --------
@@ -122,75 +117,36 @@ class Loader:
         io: Io = "auto",
         dtype: DTypeLike | Mapping[str, DTypeLike] | None = None,
     ) -> None:
-        if not isinstance(arrays, Mapping):
-            raise TypeError(
-                f"give a store or a dict of arrays such as {{'x': array}}, "
-                f"got {type(arrays).__name__}"
-            )
-        if io not in get_args(Io):
-            raise ValueError(f"io must be 'auto', 'buffered' or 'direct', got {io!r}")
-        self._rank, self._world_size = resolve_rank(rank, world_size)
-        self._lanes = self._world_size if lanes is None else lanes
-        if self._lanes < 1:
-            raise ValueError(f"lanes must be at least 1, got {lanes}")
-        if batch_size < 1 or batch_size % self._lanes:
-            raise ValueError(
-                f"batch_size must be a positive multiple of lanes={self._lanes}, got {batch_size}"
-            )
-        my_lanes = rank_lanes(self._lanes, rank=self._rank, world_size=self._world_size)
-        self._last: Last = last or ("keep" if self._world_size == 1 else "drop")
-        check_last(self._last)
-        stream_key(seed, epoch)
+        self._setup = setup = resolve_setup(
+            arrays,
+            names,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            epoch=epoch,
+            memory=memory,
+            last=last,
+            window=window,
+            lanes=lanes,
+            rank=rank,
+            world_size=world_size,
+            threads=threads,
+            io=io,
+            dtype=dtype,
+        )
         self._arrays = arrays
         self._names = names
-        self._memory = parse_memory(memory)
-        self._batch_size = batch_size
-        self._structure = Structure(names, getattr(arrays, "sample_arrays", arrays))
-        self._layout = plan_layout(arrays, self._structure, dtype=dtype)
-        self._num_batches = count_batches(
-            self._layout.num_samples, batch_size=batch_size, lanes=self._lanes, last=self._last
-        )
-        is_direct = io == "direct"
-        self._budget = plan_budget(
-            self._layout,
-            memory=self._memory,
-            window=window,
-            lanes=self._lanes,
-            world_size=self._world_size,
-            lane_batch_size=batch_size // self._lanes,
-            shuffle=shuffle,
-            threads=threads,
-            buffer_nbytes=_buffer_nbytes(self._layout, direct=is_direct),
-        )
-        self._identity = OrderIdentity(
-            seed=int(seed),
-            batch=batch_size,
-            lanes=self._lanes,
-            window=self._budget.window,
-            last=self._last,
-            shuffle=shuffle,
-            subset=None,
-            layout=self._layout.fingerprint,
-        )
-        self._plan_epoch = partial(
-            _plan_epoch,
-            self._layout.unit_counts(),
-            seed=seed,
-            batch_size=batch_size,
-            window=self._budget.plan_window,
-            lanes=self._lanes,
-            shuffle=shuffle,
-            last=self._last,
-        )
+        # What another process cannot find out from the setup.
+        self._machine_arguments = {"threads": threads, "io": io, "dtype": dtype}
         self._progress = Progress(epoch)
         self._is_closed = False
         self._feed = Feed(
-            self._layout,
-            self._budget,
-            lanes=my_lanes,
-            largest_block=self._largest_block(),
-            batch_length=batch_size // self._world_size,
-            direct=is_direct,
+            setup.layout,
+            setup.budget,
+            lanes=setup.lanes,
+            largest_block=setup.largest_block,
+            batch_length=setup.batch_length,
+            direct=setup.is_direct,
         )
 
     # ---------------------------------------------------------------- what it is
@@ -208,63 +164,63 @@ class Loader:
     @property
     def memory(self) -> int:
         """Ceiling for decoded data in bytes, summed over the ranks."""
-        return self._memory
+        return self._setup.budget.memory
 
     @property
     def num_samples(self) -> int:
         """Samples of an epoch, over all ranks."""
-        return self._layout.num_samples
+        return self._setup.layout.num_samples
 
     @property
     def batch_size(self) -> int:
         """Samples of a batch over all ranks."""
-        return self._batch_size
+        return self._setup.order.batch
 
     @property
     def last(self) -> Last:
         """What happens to a batch that cannot be filled."""
-        return self._last
+        return self._setup.last
 
     @property
     def lanes(self) -> int:
         """Independently shuffled parts of the epoch."""
-        return self._lanes
+        return self._setup.order.lanes
 
     @property
     def rank(self) -> int:
         """Number of this process among those that share the epoch."""
-        return self._rank
+        return self._setup.rank
 
     @property
     def world_size(self) -> int:
         """Processes that share the epoch."""
-        return self._world_size
+        return self._setup.world_size
 
     @property
     def window(self) -> int:
         """Chunks of one window of one lane, among which samples mix."""
-        return self._budget.window
+        return self._setup.budget.window
 
     @property
     def threads(self) -> int:
         """Reading threads: as many as were asked for, or fewer if the memory holds no more."""
-        return self._budget.threads
+        return self._setup.budget.threads
 
     @property
     def empty_batch(self) -> Any:
         """A batch of no samples: the structure, dtypes and sample shapes of what is delivered."""
-        arrays = self._empty_arrays()
-        if VALID in self._structure.names:
+        arrays = self._setup.empty_arrays()
+        if self._setup.has_valid:
             arrays.append(np.empty(0, np.bool_))
-        return self._structure.build(arrays)
+        return self._setup.structure.build(arrays)
 
     def __len__(self) -> int:
         """Return the batches of an epoch, equal on all ranks."""
-        return self._num_batches
+        return self._setup.num_batches
 
     def __repr__(self) -> str:
         return (
-            f"Loader({', '.join(self._structure.names)}: {self.num_samples} samples, "
+            f"Loader({', '.join(self._setup.structure.names)}: {self.num_samples} samples, "
             f"batch_size={self.batch_size}, window={self.window}, epoch={self.epoch})"
         )
 
@@ -296,22 +252,10 @@ class Loader:
         """
         if self._is_closed:
             raise ValueError("the loader is closed")
-        stream_key(self._identity.seed, epoch)
+        stream_key(self._setup.order.seed, epoch)
         if not 0 <= step <= len(self):
             raise ValueError(f"step must be in [0, {len(self)}], got {step}")
-        is_followed = self._progress.has_finished
-        return BatchIterator(
-            self._feed,
-            self._progress,
-            plan_epoch=self._plan_epoch,
-            epoch=epoch,
-            step=step,
-            num_batches=len(self),
-            build=self._structure.build,
-            empty_batch=self._empty_arrays(),
-            has_valid=VALID in self._structure.names,
-            is_followed=is_followed,
-        )
+        return BatchIterator(self._feed, self._progress, self._setup, epoch=epoch, step=step)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration.
@@ -319,12 +263,12 @@ class Loader:
         A position inside this epoch that was loaded and not used yet is kept, so that
         ``load_state_dict`` followed by ``set_epoch`` of the same epoch resumes where it should.
         """
-        stream_key(self._identity.seed, epoch)
+        stream_key(self._setup.order.seed, epoch)
         self._progress.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position behind the last delivered batch, as a small dict for JSON."""
-        return self._identity.state(epoch=self.epoch, step=self.step)
+        return self._setup.order.state(epoch=self.epoch, step=self.step)
 
     def load_state_dict(self, state: Mapping[str, Any], *, strict: bool = True) -> None:
         """Continue at a position that `state_dict` returned.
@@ -344,7 +288,7 @@ class Loader:
             If it is no state, or (with ``strict``) one of another order: the message names the
             field. Nothing is changed then.
         """
-        position = self._identity.position(state, num_batches=len(self), strict=strict)
+        position = self._setup.order.position(state, num_batches=len(self), strict=strict)
         self._progress.move_to(*position)
 
     def order(self, epoch: int | None = None, *, step: int = 0) -> NDArray[np.int64]:
@@ -362,8 +306,8 @@ class Loader:
         samples
             Shape ``(n,)``: batch after batch, padding included.
         """
-        plan = self._plan_epoch(self.epoch if epoch is None else epoch)
-        length = self._layout.unit_length
+        plan = self._setup.plan_epoch(self.epoch if epoch is None else epoch)
+        length = self._setup.layout.unit_length
         numbers = [
             batch.samples[:, 0] * length + batch.samples[:, 1]
             for batch in plan.batches(rank=self.rank, world_size=self.world_size, step=step)
@@ -412,29 +356,26 @@ class Loader:
     ) -> None:
         self.close()
 
-    # ---------------------------------------------------------------- inside
+    def __reduce__(self) -> tuple[Any, ...]:
+        setup = self._setup
+        arguments = self._machine_arguments | {
+            "batch_size": setup.order.batch,
+            "shuffle": setup.order.shuffle,
+            "seed": setup.order.seed,
+            "memory": setup.budget.memory,
+            "last": setup.last,
+            "window": setup.order.window,
+            "lanes": setup.order.lanes,
+            # As they were found here: another process may find others.
+            "rank": setup.rank,
+            "world_size": setup.world_size,
+        }
+        return _unpickle, (self._arrays, self._names, arguments, self.state_dict())
 
-    def _empty_arrays(self) -> list[NDArray[Any]]:
-        arrays = [np.empty((0, *array.sample_shape), array.dtype) for array in self._layout.arrays]
-        return [*arrays, np.empty(0, np.int64)] if self._layout.has_index else arrays
 
-    def _largest_block(self) -> int:
-        """Return the most samples that a block holds, padding included."""
-        largest_lane = -(-self.num_samples // self.lanes)
-        filled = min(self._budget.block_units * self._layout.unit_length, largest_lane)
-        padding = self.batch_size // self.lanes if self.last == "pad" else 0
-        return filled + padding
-
-
-def _plan_epoch(counts: NDArray[np.int64], epoch: int, **order: Any) -> EpochPlan:
-    return EpochPlan(counts, epoch=epoch, **order)
-
-
-def _buffer_nbytes(layout: SampleLayout, *, direct: bool) -> int:
-    """Return what the readers of one thread take for themselves."""
-    total = 0
-    for array in layout.arrays:
-        reader = array.source.open_reader(direct=direct)
-        total += reader.buffer_nbytes
-        reader.close()
-    return total
+def _unpickle(
+    arrays: Mapping[str, Any], names: Names | None, arguments: dict[str, Any], state: dict[str, Any]
+) -> Loader:
+    loader = Loader(arrays, names, **arguments)
+    loader.load_state_dict(state)
+    return loader

@@ -6,6 +6,7 @@ where the consumer will read them, once.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,9 +31,8 @@ def row_view(array: NDArray[Any]) -> NDArray[np.void]:
     rows
         A view, shape ``(n,)``.
     """
-    sample_nbytes = array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
-    flat = array.reshape(-1).view(np.uint8)
-    return flat.view(np.dtype((np.void, sample_nbytes)))
+    sample_nbytes = array.dtype.itemsize * math.prod(array.shape[1:])
+    return array.reshape(-1).view(np.dtype((np.void, sample_nbytes)))
 
 
 def scatter_into(

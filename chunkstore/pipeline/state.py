@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from chunkstore.plan.epoch import Last
 
 STATE_VERSION: Final = 1
 # The name of the order that `chunkstore.plan` defines. Another order needs another name.
@@ -29,7 +32,7 @@ class OrderIdentity:
     batch: int
     lanes: int
     window: int
-    last: str
+    last: Last
     shuffle: bool
     subset: str | None
     layout: str

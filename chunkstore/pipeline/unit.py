@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -167,27 +168,42 @@ class UnitReader:
     ) -> None:
         """Take the samples out of every chunk that holds some of them."""
         length = array.source.chunk_length
-        shape = (length, *array.sample_shape)
         numbers = task.samples + task.chunk * self._layout.unit_length
         first, last = int(numbers[0]) // length, int(numbers[-1]) // length
-        starts = np.searchsorted(numbers, np.arange(first, last + 2) * length).tolist()
-        for k, chunk_index in enumerate(range(first, last + 1)):
-            start, stop = starts[k], starts[k + 1]
-            if start == stop:
-                continue
-            chunk = self._cache.chunk(
-                i,
-                chunk_index,
-                shape=shape,
-                dtype=array.source.dtype,
-                decode_into=self._readers[i].read_chunk_into,
-            )
-            started = time.perf_counter()
-            scatter_into(
-                row_view(chunk) if array.is_moved else chunk,
-                numbers[start:stop] - chunk_index * length,
-                task.dest[start:stop],
-                block.rows[i],
-                is_consecutive=is_consecutive,
-            )
-            self.scatter_seconds += time.perf_counter() - started
+        if first == last:
+            self._scatter_covering_chunk(i, array, first, numbers, task.dest, block, is_consecutive)
+            return
+        bounds = np.searchsorted(numbers, np.arange(first, last + 2) * length).tolist()
+        for chunk_index, (start, stop) in enumerate(pairwise(bounds), start=first):
+            if start < stop:
+                part, dest = numbers[start:stop], task.dest[start:stop]
+                self._scatter_covering_chunk(
+                    i, array, chunk_index, part, dest, block, is_consecutive
+                )
+
+    def _scatter_covering_chunk(
+        self,
+        i: int,
+        array: LoadedArray,
+        chunk_index: int,
+        numbers: NDArray[np.int64],
+        dest: NDArray[np.int64],
+        block: BlockArrays,
+        is_consecutive: bool,
+    ) -> None:
+        chunk = self._cache.chunk(
+            i,
+            chunk_index,
+            shape=(array.source.chunk_length, *array.sample_shape),
+            dtype=array.source.dtype,
+            decode_into=self._readers[i].read_chunk_into,
+        )
+        started = time.perf_counter()
+        scatter_into(
+            row_view(chunk) if array.is_moved else chunk,
+            numbers - chunk_index * array.source.chunk_length,
+            dest,
+            block.rows[i],
+            is_consecutive=is_consecutive,
+        )
+        self.scatter_seconds += time.perf_counter() - started

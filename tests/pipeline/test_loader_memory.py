@@ -63,7 +63,7 @@ def test_kept_batches_never_change_and_do_not_overlap(case, data):
 def test_blocks_are_used_again(lanes, shuffle):
     source, array = wide_source()
     with make(source, lanes=lanes, shuffle=shuffle, memory=1 << 19, window=20) as loader:
-        limit = loader._budget.num_blocks * lanes
+        limit = loader._setup.budget.num_blocks * lanes
         for _ in range(3):
             for x, index in loader:
                 assert np.array_equal(x, array[index])
@@ -76,13 +76,13 @@ def test_a_consumer_that_keeps_everything_is_not_waited_for():
     source, array = wide_source(num_samples=2000)
     with make(source) as loader:
         batches = list(loader)
-        assert max(leased(loader)) > loader._budget.num_blocks
+        assert max(leased(loader)) > loader._setup.budget.num_blocks
         assert all(np.array_equal(x, array[index]) for x, index in batches)
         batches.clear()
         # What was added returns to the system with the next use.
         for _ in loader:
             pass
-        assert max(blocks(loader)) <= loader._budget.num_blocks + 1
+        assert max(blocks(loader)) <= loader._setup.budget.num_blocks + 1
 
 
 def test_batches_held_like_a_framework_does_take_no_more_blocks():
@@ -91,7 +91,7 @@ def test_batches_held_like_a_framework_does_take_no_more_blocks():
         held = deque(maxlen=3)
         for batch in loader:
             held.append(batch)
-            assert max(leased(loader)) <= loader._budget.num_blocks
+            assert max(leased(loader)) <= loader._setup.budget.num_blocks
         del batch
         held.clear()
 
@@ -156,7 +156,7 @@ def test_long_chunks_that_do_not_fit_are_decoded_once_a_block_at_most():
     with Loader({"x": x, "y": labels}, ("x", "y"), **arguments) as loader:
         loader._feed._cache.nbytes = 0
         assert sorted(np.concatenate([y for _, y in loader]).tolist()) == list(range(20_000))
-        num_blocks = -(-2000 // loader._budget.block_units)
+        num_blocks = -(-2000 // loader._setup.budget.block_units)
     assert max(labels.reads.values()) <= num_blocks + 1
 
 

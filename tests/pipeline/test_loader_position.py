@@ -178,7 +178,7 @@ def test_resuming_reads_one_window_before_the_first_batch():
         iterator = loader.iter_epoch(0, 21)
         next(iterator)
         # The block with the position and the one that is read ahead.
-        assert sum(source.reads.values()) <= 2 * loader._budget.block_units
+        assert sum(source.reads.values()) <= 2 * loader._setup.budget.block_units
 
 
 def test_a_mismatch_is_refused_by_name_before_anything_changes():

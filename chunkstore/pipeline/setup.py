@@ -1,0 +1,193 @@
+"""What do the arguments of a Loader come to?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from chunkstore.pipeline.budget import Budget, parse_memory, plan_budget
+from chunkstore.pipeline.direct import Io, choose_direct
+from chunkstore.pipeline.layout import SampleLayout, plan_layout
+from chunkstore.pipeline.ranks import resolve_rank
+from chunkstore.pipeline.state import OrderIdentity
+from chunkstore.pipeline.structure import VALID, Structure
+from chunkstore.plan.epoch import EpochPlan, Last, check_last, count_batches, rank_lanes
+from chunkstore.plan.random import stream_key
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+    from chunkstore.pipeline.source import ChunkSource
+    from chunkstore.pipeline.structure import Names
+
+
+@dataclass(frozen=True)
+class LoaderSetup:
+    """All that is fixed when a loader is made.
+
+    Attributes
+    ----------
+    rank, world_size
+        This process among several.
+    lanes
+        Lanes that this process owns.
+    structure
+        Which arrays make a batch, and their arrangement.
+    layout
+        How they are read together.
+    budget
+        How the memory is spent.
+    order
+        Everything but the position that the order depends on.
+    num_batches
+        Batches of an epoch.
+    is_direct
+        Whether reads go past the page cache.
+    """
+
+    rank: int
+    world_size: int
+    lanes: range
+    structure: Structure
+    layout: SampleLayout
+    budget: Budget
+    order: OrderIdentity
+    num_batches: int
+    is_direct: bool
+
+    @property
+    def last(self) -> Last:
+        """What happens to a batch that cannot be filled."""
+        return self.order.last
+
+    @property
+    def batch_length(self) -> int:
+        """Samples that this process gets of a batch."""
+        return self.order.batch // self.world_size
+
+    @property
+    def largest_block(self) -> int:
+        """Most samples that a block holds, padding included."""
+        largest_lane = -(-self.layout.num_samples // self.order.lanes)
+        filled = min(self.budget.block_units * self.layout.unit_length, largest_lane)
+        padding = self.order.batch // self.order.lanes if self.last == "pad" else 0
+        return filled + padding
+
+    @property
+    def has_valid(self) -> bool:
+        """Whether a batch ends with a mask of what is not padding."""
+        return VALID in self.structure.names
+
+    def plan_epoch(self, epoch: int) -> EpochPlan:
+        """Return the plan of an epoch."""
+        return EpochPlan(
+            self.layout.unit_counts(),
+            seed=self.order.seed,
+            epoch=epoch,
+            batch_size=self.order.batch,
+            window=self.budget.plan_window,
+            lanes=self.order.lanes,
+            shuffle=self.order.shuffle,
+            last=self.last,
+        )
+
+    def empty_arrays(self) -> list[NDArray[Any]]:
+        """Return arrays of no samples in the order of a block's arrays."""
+        arrays = [np.empty((0, *array.sample_shape), array.dtype) for array in self.layout.arrays]
+        return [*arrays, np.empty(0, np.int64)] if self.layout.has_index else arrays
+
+
+def resolve_setup(
+    arrays: Mapping[str, ChunkSource | NDArray[Any]],
+    names: Names | None,
+    *,
+    batch_size: int,
+    shuffle: bool,
+    seed: int,
+    epoch: int,
+    memory: int | str,
+    last: Last | None,
+    window: int | None,
+    lanes: int | None,
+    rank: int | None,
+    world_size: int | None,
+    threads: int | None,
+    io: Io,
+    dtype: DTypeLike | Mapping[str, DTypeLike] | None,
+) -> LoaderSetup:
+    """Check a Loader's arguments and fill in what was left out; they are described there.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If an argument is wrong; the message says what is allowed.
+    """
+    if not isinstance(arrays, Mapping):
+        raise TypeError(
+            f"give a store or a dict of arrays such as {{'x': array}}, got {type(arrays).__name__}"
+        )
+    if io not in get_args(Io):
+        raise ValueError(f"io must be 'auto', 'buffered' or 'direct', got {io!r}")
+    rank, world_size = resolve_rank(rank, world_size)
+    lanes = world_size if lanes is None else lanes
+    if lanes < 1:
+        raise ValueError(f"lanes must be at least 1, got {lanes}")
+    if batch_size < 1 or batch_size % lanes:
+        raise ValueError(
+            f"batch_size must be a positive multiple of lanes={lanes}, got {batch_size}"
+        )
+    my_lanes = rank_lanes(lanes, rank=rank, world_size=world_size)
+    if last is None:
+        last = "keep" if world_size == 1 else "drop"
+    check_last(last)
+    stream_key(seed, epoch)
+    structure = Structure(names, getattr(arrays, "sample_arrays", arrays))
+    layout = plan_layout(arrays, structure, dtype=dtype)
+    memory_nbytes = parse_memory(memory)
+    is_direct = choose_direct(io, [array.source for array in layout.arrays], memory=memory_nbytes)
+    budget = plan_budget(
+        layout,
+        memory=memory_nbytes,
+        window=window,
+        lanes=lanes,
+        world_size=world_size,
+        lane_batch_size=batch_size // lanes,
+        shuffle=shuffle,
+        threads=threads,
+        buffer_nbytes=_buffer_nbytes(layout, direct=is_direct),
+    )
+    return LoaderSetup(
+        rank=rank,
+        world_size=world_size,
+        lanes=my_lanes,
+        structure=structure,
+        layout=layout,
+        budget=budget,
+        order=OrderIdentity(
+            seed=int(seed),
+            batch=int(batch_size),
+            lanes=int(lanes),
+            window=int(budget.window),
+            last=last,
+            shuffle=bool(shuffle),
+            subset=None,
+            layout=layout.fingerprint,
+        ),
+        num_batches=count_batches(
+            layout.num_samples, batch_size=batch_size, lanes=lanes, last=last
+        ),
+        is_direct=is_direct,
+    )
+
+
+def _buffer_nbytes(layout: SampleLayout, *, direct: bool) -> int:
+    """Return what the readers of one thread take for themselves."""
+    total = 0
+    for array in layout.arrays:
+        reader = array.source.open_reader(direct=direct)
+        total += reader.buffer_nbytes
+        reader.close()
+    return total
