@@ -144,7 +144,9 @@ def resolve_setup(
         last = "keep" if world_size == 1 else "drop"
     check_last(last)
     stream_key(seed, epoch)
-    structure = Structure(names, getattr(arrays, "sample_arrays", arrays))
+    # A store also has arrays that are not one value for each sample.
+    available = getattr(arrays, "sample_arrays", arrays) if names is None else arrays
+    structure = Structure(names, available)
     layout = plan_layout(arrays, structure, dtype=dtype)
     memory_nbytes = parse_memory(memory)
     is_direct = choose_direct(io, [array.source for array in layout.arrays], memory=memory_nbytes)
