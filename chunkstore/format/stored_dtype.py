@@ -169,7 +169,7 @@ def to_stored(array: NDArray[Any]) -> NDArray[Any]:
         fields = np.zeros(shape, array.dtype.newbyteorder("<"))
         _copy_fields(array, fields)
         array = fields
-    return np.ascontiguousarray(array).reshape(-1).view(dtype).reshape(*shape, *trailing)
+    return np.ascontiguousarray(array).reshape(-1).view(dtype).reshape((*shape, *trailing))
 
 
 def _copy_fields(source: NDArray[Any], dest: NDArray[Any]) -> None:
