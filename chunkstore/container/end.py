@@ -134,7 +134,11 @@ def checkpoint_at(file: ReadFile, end_start: int, stop: int) -> Checkpoint:
         count = _wide(count, layout.LIMIT16, count64, "entries")
         nbytes = _wide(nbytes, layout.LIMIT32, nbytes64, "directory size")
         start = _wide(start, layout.LIMIT32, start64, "directory offset")
-    if disk or directory_disk or here != count:
+    if here != count and not disk and not directory_disk:
+        raise CorruptionError(
+            f"end record at byte {end_start} gives two numbers of entries, {here} and {count}"
+        )
+    if disk or directory_disk:
         raise UnsupportedError(
             f"end record at byte {end_start} names disk {disk} and {directory_disk}: a zip split "
             "over several files is not read"
