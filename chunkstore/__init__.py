@@ -35,7 +35,7 @@ from chunkstore.store import open_store as open
 
 if TYPE_CHECKING:
     from chunkstore.pipeline.loader import Loader
-    from chunkstore.predict import predict
+    from chunkstore.predicting import predict
 
 __version__ = "0.1.0"
 
@@ -66,7 +66,7 @@ __all__ = [
 ]
 
 # Upper layers are imported when they are first asked for: a program that only writes needs none.
-_LAZY = {"Loader": "chunkstore.pipeline.loader", "predict": "chunkstore.predict"}
+_LAZY = {"Loader": "chunkstore.pipeline.loader", "predict": "chunkstore.predicting"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,18 +6,20 @@ own threads while the next batch is computed. Memory stays at a loader's budget 
 
 from __future__ import annotations
 
+import os
+import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chunkstore.errors import ChunkStoreWarning
 from chunkstore.pipeline.loader import Loader
 from chunkstore.progress import progress_bar
 from chunkstore.store.creating import create
 
 if TYPE_CHECKING:
-    import os
-
     from numpy.typing import DTypeLike, NDArray
 
     from chunkstore.store.store import Store
@@ -74,10 +76,21 @@ def predict(
     Raises
     ------
     ValueError
-        An output with another number of samples than the batch, a name that is missing or taken
-        twice, or a value that ``dtype`` cannot hold.
+        An output with another number of samples than the batch, or that changes its shape or type;
+        a name that is missing or taken twice; a value that ``dtype`` cannot hold.
     ChunkStoreError
         Reading or writing failed.
+
+    Warns
+    -----
+    ChunkStoreWarning
+        An output has NaN; it is stored as it is.
+
+    Notes
+    -----
+    After an error there is no ``out``; what was computed stays in ``out + ".partial"``, see
+    `Writer`. From a source without samples the model gets one batch of none, so that the shapes of
+    the outputs are known.
 
     Examples
     --------
@@ -90,19 +103,28 @@ def predict(
     """
     kept = (keep,) if isinstance(keep, str) else tuple(keep)
     call = _call_of(model)
+    nan_counts: Counter[str] = Counter()
     with (
         _file_order_loader(source, arrays, batch_size, kept) as loader,
         create(out, codec=codec, level=level, attributes=attributes, overwrite=overwrite) as writer,
         progress_bar(loader.num_samples, what="predicting", unit="samples", show=progress) as move,
     ):
-        for inputs, copied in loader:
+        for inputs, copied in loader if len(loader) else [loader.empty_batch]:
             count = _num_samples(inputs)
             named = _named_outputs(call(inputs), outputs)
             results = {name: _as_output(name, value, count, dtype) for name, value in named.items()}
             if twice := sorted(set(results) & set(copied)):
                 raise ValueError(f"{', '.join(twice)}: name of an output and of an array to keep")
             writer.append_mapping({**results, **copied})
+            nan_counts += {name: _count_nan(value) for name, value in results.items()}
             move(count)
+    for name, nan_count in nan_counts.items():
+        warnings.warn(
+            f"{os.fspath(out)}: output {name!r} has NaN in {nan_count} of {loader.num_samples} "
+            "samples",
+            ChunkStoreWarning,
+            stacklevel=2,
+        )
 
 
 def _call_of(model: Any) -> Callable[[Any], Any]:
@@ -196,12 +218,35 @@ def _as_output(name: str, value: Any, count: int, dtype: DTypeLike | None) -> ND
         )
     if dtype is None or array.dtype == np.dtype(dtype):
         return array
-    with np.errstate(over="raise", invalid="raise"):
-        try:
-            cast = array.astype(dtype)
-        except FloatingPointError as error:
+    return _cast(name, array, np.dtype(dtype))
+
+
+def _cast(name: str, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an output in another type, refusing values that it cannot hold."""
+    if dtype.kind in "iu" and array.dtype.kind in "iuf" and array.size:
+        bounds = np.iinfo(dtype)
+        # Python numbers compare exactly. Written so that NaN fails as well; fractions are cut off.
+        smallest, largest = array.min().item(), array.max().item()
+        if not (smallest > bounds.min - 1 and largest < bounds.max + 1):
             raise ValueError(
-                f"output {name!r}: a value does not fit {np.dtype(dtype)}: {error}; the largest "
-                f"magnitude is {np.nanmax(np.abs(array))}"
+                f"output {name!r}: {dtype} holds {bounds.min} to {bounds.max}, the values go from "
+                f"{smallest} to {largest}"
+            )
+    with np.errstate(over="raise"):
+        try:
+            return array.astype(dtype)
+        except FloatingPointError:
+            largest = np.abs(array[np.isfinite(array)]).max()
+            raise ValueError(
+                f"output {name!r}: {dtype} holds magnitudes up to {np.finfo(dtype).max}, the "
+                f"largest value has {largest}"
             ) from None
-    return cast
+
+
+def _count_nan(array: NDArray[Any]) -> int:
+    """Return how many samples have a NaN."""
+    if array.dtype.kind not in "fc":
+        return 0
+    is_nan = np.isnan(array)
+    # Nearly always there is none, and then the look at the samples is spared.
+    return int(is_nan.reshape(len(array), -1).any(axis=1).sum()) if is_nan.any() else 0
