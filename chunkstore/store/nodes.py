@@ -27,6 +27,8 @@ from chunkstore.format.metadata import (
 from chunkstore.store.chunk_table import ChunkTable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from chunkstore.container.directory import Records
@@ -123,6 +125,12 @@ def read_nodes(container: Container, *, lenient: bool = False) -> Nodes:
         problems.append(located)
 
     arrays, groups = _parse_metadata(container, found, report)
+    for path, above in _inside_another(arrays, groups):
+        report(
+            FormatError(
+                f"node {path!r} lies inside array {above!r}: zarr allows nodes in groups only"
+            )
+        )
     root = _root_attributes(container, arrays, groups, found)
     own = _own_attributes(root, container)
     nodes = {
@@ -292,11 +300,33 @@ def _own_attributes(root: dict[str, Any], container: Container) -> dict[str, Any
             "install a newer chunkstore",
             container.path,
         )
-    if own.get("complete") is not True or not isinstance(own.get("arrays"), list):
+    if own.get("complete") is not True or not _are_names(own.get("arrays")):
         raise FormatError(
             "attributes.chunkstore must say complete: true and list the arrays", container.path
         )
+    if not _are_names(own.get("aligned", [])) or type(own.get("num_samples", 0)) is not int:
+        raise FormatError(
+            "attributes.chunkstore must list the aligned arrays and their num_samples",
+            container.path,
+        )
     return own
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _inside_another(
+    arrays: dict[str, ArrayMetadata], groups: dict[str, GroupMetadata]
+) -> Iterator[tuple[str, str]]:
+    """Yield each node below an array, and that array: whose chunks are its entries then?"""
+    for path in (*arrays, *groups):
+        above = path
+        while above:
+            above = above.rpartition("/")[0]
+            if above in arrays:
+                yield path, above
+                break
 
 
 # --------------------------------------------------------------------------- chunks

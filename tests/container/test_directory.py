@@ -78,7 +78,8 @@ def zips(draw):
     target = io.BytesIO()
     names = draw(st.lists(FILE_NAMES, unique=True, max_size=60))
     with zipfile.ZipFile(target, "w") as archive:
-        archive.comment = draw(st.binary(max_size=30))
+        # zipfile takes the last signature of an end record, in a comment too.
+        archive.comment = draw(st.binary(max_size=30).filter(lambda raw: b"PK" not in raw))
         for name in names:
             info = zipfile.ZipInfo(name)
             info.comment = draw(st.sampled_from([b"", b"", b"a", b"PK\1\2 no record"]))

@@ -232,7 +232,7 @@ def zip64_zip(**said):
         pytest.param({"rest": 2**64 - 1}, CorruptionError, "does not reach", id="rest-2^64"),
         pytest.param({"disks": 2}, UnsupportedError, "split over several", id="disks"),
         pytest.param({"disk": 1}, CorruptionError, "disagree about disk: 0 and 1", id="disk"),
-        pytest.param({"here": 2}, UnsupportedError, "split over several", id="here"),
+        pytest.param({"here": 2}, CorruptionError, "two numbers of entries, 2 and 1", id="here"),
         pytest.param({"start": 2**64 - 1}, CorruptionError, "must end at byte 84", id="start"),
         pytest.param({"nbytes": 2**63}, CorruptionError, "must end at byte 84", id="size"),
         pytest.param(
