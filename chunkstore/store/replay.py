@@ -150,9 +150,13 @@ class _Chunk:
 
 @dataclass
 class _Generation:
-    """An array from its beginning, or from when it was replaced, to its replacement."""
+    """An array from its beginning, or from when it was replaced, to its replacement.
+
+    It is described once metadata counts its samples, and confirmed by the directory behind that.
+    """
 
     metadata: ArrayMetadata | None = None
+    is_described: bool = False
     is_confirmed: bool = False
     is_behind_metadata: bool = False
     chunks: list[_Chunk] = field(default_factory=list)
@@ -201,12 +205,14 @@ class History:
             current = _Generation()
             self._generations.append(current)
         current.metadata = metadata
-        current.is_confirmed |= by_root or count > 0
+        current.is_described |= by_root or count > 0
         current.is_behind_metadata = True
 
     def checkpointed(self) -> None:
         """Note a directory: chunks behind it are not those that the metadata before it counts."""
-        self._generations[-1].is_behind_metadata = False
+        current = self._generations[-1]
+        current.is_behind_metadata = False
+        current.is_confirmed |= current.is_described
 
     def written(self, index: int, suffix: str, place: Place, num_gaps: int) -> None:
         """Note a chunk; ``suffix`` is what its key says behind the index."""
@@ -221,9 +227,14 @@ class History:
 
     @property
     def _in_force(self) -> _Generation:
-        """The newest generation that was written to its end."""
+        """The newest generation that a directory has listed, or the first."""
         confirmed = [each for each in self._generations if each.is_confirmed]
         return confirmed[-1] if confirmed else self._generations[0]
+
+    @property
+    def is_being_replaced(self) -> bool:
+        """Whether a replacement was begun and never acknowledged."""
+        return self._in_force is not self._generations[-1]
 
     @property
     def metadata(self) -> ArrayMetadata | None:

@@ -102,6 +102,8 @@ class _Replay:
         self._file = file
         self._messages = messages
         self._root: dict[str, Any] | None = None
+        # As of the last directory.
+        self._root_before: dict[str, Any] | None = None
         self._histories: dict[str, History] = {}
 
     def _history(self, name: str) -> History:
@@ -126,7 +128,7 @@ class _Replay:
             if nodes.own is None or nodes.problems:
                 self._messages += [error.message for error in nodes.problems]
                 return 0
-            self._root = nodes.root
+            self._root = self._root_before = nodes.root
             for name in nodes.own["arrays"]:
                 node = nodes.arrays[name]
                 index, (offset, encoded_nbytes, crc) = node.table.stored()
@@ -148,6 +150,7 @@ class _Replay:
     def take(self, event: Any) -> None:
         """Follow one event."""
         if not isinstance(event, Entry):
+            self._root_before = self._root
             for history in self._histories.values():
                 history.checkpointed()
             return
@@ -183,6 +186,13 @@ class _Replay:
             for name, history in self._histories.items()
             if history.metadata is not None
         }
+        is_replacing = any(history.is_being_replaced for history in histories.values())
+        if self._root_before and (
+            is_replacing or _arrays(self._root) != _arrays(self._root_before)
+        ):
+            # Arrays that were being added or replaced: as it was before. What was written together
+            # is taken or left together, and what was acknowledged does not wait for what was not.
+            self._root = self._root_before
         own: Any = (
             self._own_of_arrays(histories) if self._root is None else self._root.get(OWN_ATTRIBUTES)
         )
@@ -226,6 +236,11 @@ class _Replay:
             "aligned": aligned,
             "num_samples": 0,
         }
+
+
+def _arrays(root: dict[str, Any] | None) -> Any:
+    own = (root or {}).get(OWN_ATTRIBUTES)
+    return own.get("arrays") if isinstance(own, dict) else None
 
 
 def _consolidated(raw: bytes) -> dict[str, ArrayMetadata]:
