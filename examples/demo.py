@@ -144,8 +144,8 @@ def train(folder: Path, *, repeat_one_batch: bool) -> dict[str, Any]:
             model = build_model(len(store.attributes["class_names"]))
             if repeat_one_batch:
                 batch = tuple(store[name][:BATCH_SIZE] for name in names)
-                data = RepeatedBatch(batch, len(loader))
-                validation = RepeatedBatch(batch, len(valid_loader))
+                data = repeated_batch(batch, len(loader))
+                validation = repeated_batch(batch, len(valid_loader))
             else:
                 data, validation = loader.keras(), valid_loader.keras()
             started = time.perf_counter()
@@ -164,28 +164,20 @@ def train(folder: Path, *, repeat_one_batch: bool) -> dict[str, Any]:
     }
 
 
-def _repeated_batch_class() -> type:
+def repeated_batch(batch: tuple[np.ndarray, ...], num_batches: int) -> Any:
+    """Return a Keras data set of one batch; Keras is imported only in the processes that train."""
     import keras
 
-    class Repeated(keras.utils.PyDataset):
+    class RepeatedBatch(keras.utils.PyDataset):
         """The same batch again and again: a fit that needs no loader."""
 
-        def __init__(self, batch: tuple[np.ndarray, ...], num_batches: int) -> None:
-            super().__init__()
-            self._batch, self._num_batches = batch, num_batches
-
         def __len__(self) -> int:
-            return self._num_batches
+            return num_batches
 
         def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-            return self._batch
+            return batch
 
-    return Repeated
-
-
-def RepeatedBatch(batch: tuple[np.ndarray, ...], num_batches: int) -> Any:
-    """Return a Keras data set of one batch; Keras is imported only in the processes that train."""
-    return _repeated_batch_class()(batch, num_batches)
+    return RepeatedBatch()
 
 
 def stream_features(folder: Path) -> dict[str, Any]:
@@ -286,6 +278,20 @@ def run_stage(stage: str, folder: Path) -> dict[str, Any]:
     return measured
 
 
+def check_memory(trained: dict[str, Any], baseline: dict[str, Any]) -> bool:
+    """Print what the loaders took, and say whether that is within their budgets and 64 MiB."""
+    extra = trained["peak_nbytes"] - baseline["peak_nbytes"]
+    allowed = MEMORY + MEMORY // 4 + SLACK
+    print(
+        f"peak memory: {trained['peak_nbytes'] / MIB:.0f} MiB; the same fit on one repeated "
+        f"batch: {baseline['peak_nbytes'] / MIB:.0f} MiB, {baseline['samples_per_second']:.0f} "
+        f"samples/s; the loaders took {extra / MIB:.0f} MiB of at most {allowed / MIB:.0f} MiB "
+        f"(budgets of {MEMORY / MIB:.0f} and {MEMORY / 4 / MIB:.0f} MiB, and 64 MiB)",
+        flush=True,
+    )
+    return bool(extra <= allowed)
+
+
 def main() -> int:
     """Run the demo, or one of its stages; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -315,19 +321,11 @@ def main() -> int:
         flush=True,
     )
     baseline = run_stage("baseline", folder)
-    extra = trained["peak_nbytes"] - baseline["peak_nbytes"]
-    allowed = MEMORY + MEMORY // 4 + SLACK
-    print(
-        f"peak memory: {trained['peak_nbytes'] / MIB:.0f} MiB; the same fit on one repeated "
-        f"batch: {baseline['peak_nbytes'] / MIB:.0f} MiB, {baseline['samples_per_second']:.0f} "
-        f"samples/s; the loaders took {extra / MIB:.0f} MiB of at most {allowed / MIB:.0f} MiB "
-        f"(budgets of {MEMORY / MIB:.0f} and {MEMORY / 4 / MIB:.0f} MiB, and 64 MiB)",
-        flush=True,
-    )
+    is_within_budget = check_memory(trained, baseline)
     second = run_stage("features", folder)
     print(f"second model on the features: validation accuracy {second['accuracy']:.3f}")
     print(f"picture: {draw(folder, history)}")
-    if extra > allowed:
+    if not is_within_budget:
         print("error: the loaders took more memory than their budget and 64 MiB", file=sys.stderr)
         return 1
     return 0
