@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from chunkstore.errors import (
     ChunkStoreWarning,
     DirectoryGivenError,
+    FormatError,
     IncompleteError,
     MissingFileError,
+    system_call_error,
 )
 from chunkstore.store.array import Array
 from chunkstore.store.nodes import OWN_ATTRIBUTES
@@ -218,19 +222,25 @@ def open_store(path: str | os.PathLike[str]) -> Store:
 
 def check_is_file(path: str) -> None:
     """Raise the error that helps most when a path names no finished file."""
-    if os.path.isdir(path):
-        raise DirectoryGivenError(
-            "this is a directory; chunkstore reads single files. To bring a zarr directory into "
-            "one file: zip its contents from inside it without compression (zip -0 -r)",
-            path,
-            errno=21,
-        )
-    if not os.path.exists(path):
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
         if os.path.exists(path + PARTIAL_SUFFIX):
             raise IncompleteError(
                 f"the file is not complete: {path + PARTIAL_SUFFIX} is being written, or its "
                 "writer stopped. Continue it with chunkstore.append(path, resume=True), or save "
                 "what is complete with `chunkstore repair`",
                 path,
-            )
-        raise MissingFileError("there is no such file", path, errno=2)
+            ) from None
+        raise MissingFileError("there is no such file", path, errno=errno.ENOENT) from None
+    except OSError as error:
+        raise system_call_error(error, "the file cannot be reached", path) from error
+    if stat.S_ISDIR(mode):
+        raise DirectoryGivenError(
+            "this is a directory; chunkstore reads single files. To bring a zarr directory into "
+            "one file: zip its contents from inside it without compression (zip -0 -r)",
+            path,
+            errno=errno.EISDIR,
+        )
+    if not stat.S_ISREG(mode):
+        raise FormatError("this is a device or a pipe; chunkstore reads files", path)
