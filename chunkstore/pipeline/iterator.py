@@ -140,6 +140,8 @@ class BatchIterator:
         fill, self._fill = self._fill, None
         if fill is not None and fill.engine.error is not None:
             fill.engine.close()
+            # The error holds the frames of its thread, and they hold the engine.
+            fill.engine.error = None
         elif fill is not None:
             # Closed by another thread, or interrupted by a person: neither wants to wait here.
             fill.engine.stop()
@@ -149,8 +151,13 @@ class BatchIterator:
         if engine.pid != os.getpid():
             self._ending = _FORKED
             raise RuntimeError(_FORKED)
+        error = engine.error
         self._give_up()
-        if engine.error is not None:
-            raise engine.error
+        if error is not None:
+            try:
+                raise error
+            finally:
+                # The error's traceback holds this frame.
+                del error
         self._ending = _CLOSED
         raise RuntimeError(_CLOSED)

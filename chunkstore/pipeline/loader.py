@@ -78,7 +78,8 @@ class Loader:
     Notes
     -----
     A batch belongs to the caller: it may be written to and kept, no other batch overlaps it. A
-    name that stands twice in ``names`` gives the same array twice.
+    name that stands twice in ``names`` gives the same array twice. Batches that the caller keeps
+    come on top of the declared memory, and so does a batch that is larger than a window.
 
     A loader has one iterator in use at a time; a newer one ends an older one. Leaving a loop early
     ends the threads; the next loop is the next epoch. When one epoch follows on another, the next

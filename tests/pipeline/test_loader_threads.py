@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -76,6 +77,24 @@ def test_after_an_error_the_iterator_is_over_and_the_loader_goes_on():
     batches = [index for _, index in loader.iter_epoch(0, step)]
     assert np.concatenate(batches).tolist() == loader.order(0, step=step).tolist()
     loader.close()
+
+
+def test_an_error_does_not_keep_the_engine_alive():
+    loader, source = make(num_samples=4000)
+    source.before = fail_at(int(loader.order()[-1]) // 5)
+    iterator = iter(loader)
+    next(iterator)
+    engine = weakref.ref(loader._feed._fill.engine)
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(CorruptionError):
+            list(iterator)
+        loader.close()
+        del loader, iterator
+        assert engine() is None
+    finally:
+        gc.enable()
 
 
 def test_an_error_while_readers_are_opened_reaches_the_consumer():
