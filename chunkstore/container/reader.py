@@ -189,6 +189,9 @@ class EntryReader:
     ----------
     read_nbytes, fetch_seconds
         Bytes read so far, and the time that reading and checking took.
+    spare
+        Memory of the reader's user, for what it makes of an entry. A pool keeps it with the
+        reader, so that one read after the other finds it.
 
     Notes
     -----
@@ -204,6 +207,7 @@ class EntryReader:
         self._extra_guess = 0
         self.read_nbytes = 0
         self.fetch_seconds = 0.0
+        self.spare: NDArray[np.uint8] | None = None
 
     @property
     def buffer_nbytes(self) -> int:
@@ -252,10 +256,20 @@ class EntryReader:
             _check_inflated_nbytes(encoded_nbytes, nbytes)
         head_nbytes = layout.LOCAL.size + len(name) + self._extra_guess
         view = self._read(offset, head_nbytes + encoded_nbytes)
-        _, _, flags, method, _, _, local_crc, local_encoded, local_nbytes, name_n, extra_n = (
-            layout.LOCAL.unpack_from(view) if len(view) >= layout.LOCAL.size else (b"",) + (0,) * 10
-        )
-        if view[:4] != layout.LOCAL_SIGNATURE or len(view) < layout.LOCAL.size:
+        (
+            signature,
+            _,
+            flags,
+            method,
+            _,
+            _,
+            local_crc,
+            local_encoded,
+            local_nbytes,
+            name_n,
+            extra_n,
+        ) = layout.LOCAL.unpack_from(view) if len(view) >= layout.LOCAL.size else (b"",) + (0,) * 10
+        if signature != layout.LOCAL_SIGNATURE:
             layout.parse_local_header(view)  # raises, and says what is there
         data_start = layout.LOCAL.size + name_n + extra_n
         if data_start > head_nbytes:
@@ -321,6 +335,7 @@ class EntryReader:
     def close(self) -> None:
         """Give the buffer back; the container stays open."""
         self._release()
+        self.spare = None
 
 
 class ReaderPool:
@@ -339,10 +354,11 @@ class ReaderPool:
 
     def borrow(self) -> EntryReader:
         """Return a reader that nobody else has."""
-        with self._lock:
-            if self._free:
-                return self._free.pop()
-        return EntryReader(self._container)
+        # Taking from a list is one step: it needs no lock.
+        try:
+            return self._free.pop()
+        except IndexError:
+            return EntryReader(self._container)
 
     def give_back(self, reader: EntryReader) -> None:
         """Keep the reader for the next caller, or close it."""

@@ -62,6 +62,10 @@ class Array:
             self._dtype, self._trailing = logical_form(node.metadata)
         except ChunkStoreError as error:
             raise error.located(file.path, node.path) from None
+        stored_shape = node.metadata.shape
+        self._shape = stored_shape[: len(stored_shape) - len(self._trailing)]
+        chunk_shape = node.metadata.chunk_shape
+        self._chunk_length = chunk_shape[0] if chunk_shape else 1
 
     # ------------------------------------------------------------------ description
 
@@ -73,8 +77,7 @@ class Array:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape; axis 0 counts samples."""
-        shape = self._metadata.shape
-        return shape[: len(shape) - len(self._trailing)]
+        return self._shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -110,7 +113,7 @@ class Array:
     @property
     def chunk_length(self) -> int:
         """Samples in a chunk."""
-        return self._metadata.chunk_shape[0] if self._metadata.chunk_shape else 1
+        return self._chunk_length
 
     @property
     def num_chunks(self) -> int:
@@ -171,8 +174,19 @@ class Array:
         CorruptionError
             A chunk is damaged or missing; names file, chunk and byte offset.
         """
-        if not self.shape:
+        shape = self._shape
+        if not shape:
             return self._read_scalar()[key]
+        # The plainest indices need no taking apart.
+        if type(key) is slice:
+            start, stop, step = key.indices(shape[0])
+            if step == 1:
+                stop_of_chunk = start - start % self._chunk_length + self._chunk_length
+                if start < stop <= stop_of_chunk:
+                    return self._read_within(start, stop)
+                return self._read_range(start, max(start, stop), ())
+        elif type(key) is int and 0 <= key < shape[0]:
+            return self._read_within(key, key + 1)[0]
         selection = select(key, self.shape, self.name)
         samples = selection.samples
         if isinstance(samples, slice):
@@ -192,7 +206,7 @@ class Array:
         """Yield the chunks in order, each a new array of up to ``chunk_length`` samples."""
         for chunk_index in range(self.num_chunks):
             start = chunk_index * self.chunk_length
-            yield self._read_range(start, min(start + self.chunk_length, len(self)), ())
+            yield self._read_within(start, min(start + self.chunk_length, len(self)))
 
     @overload
     def __array__(self) -> NDArray[Any]: ...
@@ -239,7 +253,7 @@ class Array:
 
     def _read_range(self, start: int, stop: int, rest: tuple[Any, ...]) -> NDArray[Any]:
         """Return the samples ``[start, stop)``, each indexed by ``rest``."""
-        length = self.chunk_length
+        length = self._chunk_length
         first, last = start // length, -(-stop // length) if stop > start else start // length
         out = _allocate((stop - start, *self._rest_shape(rest)), self.dtype, self.name)
         if out.size == 0:
@@ -256,6 +270,26 @@ class Array:
                 target[...] = chunk[(slice(None), *rest)] if rest else chunk
 
         self._run(task, range(first, last))
+        return out
+
+    def _read_within(self, start: int, stop: int) -> NDArray[Any]:
+        """Return the samples ``[start, stop)`` of one chunk."""
+        chunk_index, first = divmod(start, self._chunk_length)
+        count = stop - start
+        out = _allocate((count, *self._shape[1:]), self._dtype, self._node.path)
+        file = self._file
+        file.check_open()
+        # `OpenFile.array_reader` without its context manager, which takes as long as reading a
+        # small chunk's bytes.
+        entries = file._pool.borrow()
+        try:
+            reader = ArrayReader(file, self._node, self._dtype, direct=False, entries=entries)
+            if count == self._chunk_length:
+                reader.read_chunk_into(chunk_index, out)
+            else:
+                out[...] = reader.read_chunk(chunk_index)[first : first + count]
+        finally:
+            file._pool.give_back(entries)
         return out
 
     def _read_numbers(self, samples: NDArray[np.int64], rest: tuple[Any, ...]) -> NDArray[Any]:
@@ -294,12 +328,9 @@ class Array:
     def _run(self, task: Any, chunks: range) -> None:
         """Run a task for every chunk, in several threads when that pays."""
         chunk_nbytes = self.chunk_length * math.prod(self.shape[1:]) * self.dtype.itemsize
-        threads = min(
-            len(chunks),
-            system.calls.available_cores(),
-            _MAX_THREADS,
-            1 + len(chunks) * chunk_nbytes // _PARALLEL_NBYTES,
-        )
+        threads = min(len(chunks), _MAX_THREADS, 1 + len(chunks) * chunk_nbytes // _PARALLEL_NBYTES)
+        if threads > 1:
+            threads = min(threads, system.calls.available_cores())
         if threads < 2:
             with self._file.array_reader(self) as reader:
                 for chunk_index in chunks:
@@ -350,8 +381,6 @@ class ArrayReader:
         self._entries = entries or EntryReader(file.container, direct=direct, check=check)
         self._scratch: NDArray[Any] | None = None
         metadata = node.metadata
-        self._cell_nbytes = math.prod(metadata.chunk_shape) * metadata.dtype.itemsize
-        self._limit_nbytes = metadata.codecs.max_encoded_nbytes(self._cell_nbytes)
         # One cell spans the whole sample: the usual case, decoded straight to its place.
         self._one_cell = metadata.chunk_shape[1:] == metadata.shape[1:]
         self.decode_seconds = 0.0
@@ -370,7 +399,11 @@ class ArrayReader:
     def buffer_nbytes(self) -> int:
         """Bytes that its buffers may take: the largest encoded chunk, and a cell's scratch."""
         largest = self._node.table.largest_encoded_nbytes
-        return largest + 2 * system.DIRECT_ALIGNMENT + (0 if self._one_cell else self._cell_nbytes)
+        return (
+            largest
+            + 2 * system.DIRECT_ALIGNMENT
+            + (0 if self._one_cell else self._node.cell_nbytes)
+        )
 
     def read_chunk_into(self, chunk_index: int, out: NDArray[Any]) -> None:
         """Fill a caller's array with one chunk.
@@ -403,13 +436,28 @@ class ArrayReader:
     def read_chunk(self, chunk_index: int) -> NDArray[Any]:
         """Return one chunk in the reader's scratch: valid until the next call."""
         if self._scratch is None:
-            _, trailing = logical_form(self._metadata)
-            shape = self._metadata.shape[1 : len(self._metadata.shape) - len(trailing)]
-            self._scratch = _allocate(
-                (self._metadata.chunk_shape[0], *shape), self._dtype, self._node.path
-            )
+            self._scratch = self._make_scratch()
         self.read_chunk_into(chunk_index, self._scratch)
         return self._scratch
+
+    def _make_scratch(self) -> NDArray[Any]:
+        """Return a chunk's memory, taken from the entry reader, which keeps it for the next."""
+        metadata = self._metadata
+        if self._dtype == metadata.dtype:
+            sample_shape = metadata.shape[1:]
+        else:
+            _, trailing = logical_form(metadata)
+            sample_shape = metadata.shape[1 : len(metadata.shape) - len(trailing)]
+        shape = (metadata.chunk_shape[0], *sample_shape)
+        nbytes = math.prod(shape) * self._dtype.itemsize
+        if nbytes == 0:
+            return _allocate(shape, self._dtype, self._node.path)
+        spare = self._entries.spare
+        if spare is None or spare.nbytes < nbytes:
+            # The smaller one goes before the larger one comes.
+            self._entries.spare = spare = None
+            self._entries.spare = spare = _allocate((nbytes,), np.dtype(np.uint8), self._node.path)
+        return spare[:nbytes].view(self._dtype).reshape(shape)
 
     def _read_cell_into(self, flat: int, out: NDArray[Any]) -> None:
         node = self._node
@@ -424,10 +472,10 @@ class ArrayReader:
             out[...] = self._metadata.fill_value
             return
         key = chunk_key(node, flat)
-        if place.nbytes > self._limit_nbytes:
+        if place.nbytes > node.limit_nbytes:
             raise CorruptionError(
-                f"the entry holds {place.nbytes} bytes; a chunk of {self._cell_nbytes} bytes takes "
-                f"at most {self._limit_nbytes} encoded",
+                f"the entry holds {place.nbytes} bytes; a chunk of {node.cell_nbytes} bytes takes "
+                f"at most {node.limit_nbytes} encoded",
                 self._file.path,
                 key,
                 place.offset,

@@ -114,12 +114,12 @@ class ChunkTable:
             row = int(np.searchsorted(self._index, chunk_index))
             if row == len(self._index) or self._index[row] != chunk_index:
                 return None
-        offset = int(self._offset[row])
+        offset = self._offset.item(row)
         if offset < 0:
             return None
-        encoded_nbytes = int(self._encoded_nbytes[row])
-        nbytes = encoded_nbytes if self._nbytes is None else int(self._nbytes[row])
-        return ChunkPlace(offset, encoded_nbytes, nbytes, int(self._crc[row]))
+        encoded_nbytes = self._encoded_nbytes.item(row)
+        nbytes = encoded_nbytes if self._nbytes is None else self._nbytes.item(row)
+        return ChunkPlace(offset, encoded_nbytes, nbytes, self._crc.item(row))
 
     def first_missing(self) -> int | None:
         """Return the first chunk that is not stored, or None if all are."""

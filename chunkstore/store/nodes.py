@@ -6,7 +6,9 @@ its array's table. Names are compared as columns of bytes, never as a string per
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,6 +57,27 @@ class ArrayNode:
     def prefix(self) -> bytes:
         """What the names of its chunks begin with."""
         return f"{self.path}/".encode() if self.path else b""
+
+    @cached_property
+    def cell_nbytes(self) -> int:
+        """Decoded bytes of a stored chunk."""
+        return math.prod(self.metadata.chunk_shape) * self.metadata.dtype.itemsize
+
+    @cached_property
+    def limit_nbytes(self) -> int:
+        """The most bytes that a stored chunk may take encoded."""
+        return self.metadata.codecs.max_encoded_nbytes(self.cell_nbytes)
+
+    @cached_property
+    def key_ends(self) -> tuple[str, str] | None:
+        """What stands before and behind a chunk's index in its name; None if it has several."""
+        counts = self.metadata.grid.counts
+        if not counts or any(count != 1 for count in counts[1:]):
+            return None
+        # No other part of a chunk key holds this digit.
+        key = self.metadata.chunk_keys.key((7,) + (0,) * (len(counts) - 1))
+        before, _, behind = key.partition("7")
+        return (f"{self.path}/{before}" if self.path else before), behind
 
 
 @dataclass
@@ -484,6 +507,9 @@ def _check_complete(nodes: Nodes, report: Any) -> None:
 
 def chunk_key(node: ArrayNode, chunk_index: int) -> str:
     """Return the entry name of a chunk."""
+    ends = node.key_ends
+    if ends is not None:
+        return f"{ends[0]}{chunk_index}{ends[1]}"
     metadata = node.metadata
     key = metadata.chunk_keys.key(metadata.grid.coords(chunk_index))
     return f"{node.path}/{key}" if node.path else key
