@@ -39,7 +39,7 @@ class Settings:
     folder: str
     memory_folder: str | None
     rounds: int = 7
-    patches: int = 40_000
+    patches: int = 60_000
     chunks: int = 1_000_000
     reads: int = 200
     codecs: tuple[tuple[str, int], ...] = (("lz4", 5), ("zstd", 1))

@@ -35,7 +35,7 @@ def run(settings: Settings) -> list[Result]:
     measured = measure_in_turns(
         [lambda: import_seconds(_OURS), lambda: import_seconds(_PEER)],
         # A process each and some 100 ms: more rounds are cheap, and imports vary.
-        rounds=2 * settings.rounds,
+        rounds=4 * settings.rounds,
         has_warm_up=settings.has_warm_up,
     )
     return [
