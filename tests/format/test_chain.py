@@ -291,6 +291,12 @@ def test_a_chunk_of_another_size_is_refused(name, length):
         ),
         pytest.param(
             (Lz4Codec(),),
+            Lz4Codec().encode(b"123"),
+            "lz4 block decodes to 3 bytes, the chunk has 4",
+            id="lz4-short",
+        ),
+        pytest.param(
+            (Lz4Codec(),),
             (1 << 31).to_bytes(4, "little") + b"12",
             "decodes to 2147483648 bytes, the chunk has 4",
             id="lz4-lies",
@@ -461,6 +467,30 @@ def test_the_setting_of_numcodecs_comes_back_after_an_error(monkeypatch):
     monkeypatch.setattr(blosc, "use_threads", True)
     with pytest.raises(RuntimeError, match="no"):
         BloscCodec("lz4", 5, "none", 1).encode(b"1")
+    assert blosc.use_threads is True
+
+
+def test_the_setting_stays_until_the_last_thread_has_encoded(monkeypatch):
+    entered, leave = threading.Event(), threading.Event()
+
+    def wait(elements, *_):
+        if len(elements) == 1:
+            entered.set()
+            leave.wait()
+        return b""
+
+    monkeypatch.setattr(blosc, "compress", wait)
+    monkeypatch.setattr(blosc, "use_threads", True)
+    codec = BloscCodec("lz4", 5, "none", 1)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(codec.encode, b"1")
+        try:
+            entered.wait()
+            codec.encode(b"12")
+            assert blosc.use_threads is False
+        finally:
+            leave.set()
+        slow.result()
     assert blosc.use_threads is True
 
 

@@ -493,10 +493,28 @@ def test_arrays_are_equal_exactly_when_their_documents_are(left, right):
     assert (left == right) == (text(left) == text(right))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shape": [11, 3]},
+        {"data_type": "int32", "fill_value": 0},
+        {"chunk_grid": regular([5, 3])},
+        {"fill_value": -0.0},
+        {"codecs": [LITTLE]},
+        {"chunk_key_encoding": "v2"},
+        {"dimension_names": [None, None]},
+        {"attributes": {"a": 1}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_arrays_that_differ_in_anything_are_not_equal(changes):
+    assert parse(**changes) != parse()
+
+
 def test_metadata_equals_nothing_else_and_has_no_hash():
     node = parse()
     assert node != document()
-    assert node != parse(attributes={"a": 1})
+    assert node == parse()
     with pytest.raises(TypeError, match="unhashable"):
         hash(node)
 

@@ -129,6 +129,8 @@ def test_names_are_those_of_the_specification(encoding, coords, name):
         "1/0",
         "d/1/0",
         "c/20/0",
+        "c/:/0",
+        "c/1:/0",
         "c/1/3",
         "c/\u0661/0".encode().decode("latin-1"),
         "c/1\x00/0",
@@ -154,15 +156,24 @@ def test_what_only_looks_like_a_chunk_is_none(name):
 
 
 def test_numbers_up_to_eighteen_digits_are_read():
-    grid = ChunkGrid((10**18,), (1,))
+    grid = ChunkGrid((2 * 10**18, 1), (1, 1))
     last = 10**18 - 1
-    assert parse(DEFAULT, [f"c/{last}", "c/1000000000000000000"], grid) == [last, -1]
+    names = [f"c/{last}/0", f"c/{last + 1}/0", f"c/0/{last}"]
+    assert parse(DEFAULT, names, grid) == [last, -1, -1]
 
 
 def test_names_of_one_length_with_numbers_of_different_lengths_are_told_apart():
     grid = ChunkGrid((200, 200), (1, 1))
-    names = ["c/1/123", "c/12/13", "c/123/1", "c/1231/", "c//1231", "c/12.13", "c/199/9"]
-    assert parse(DEFAULT, names, grid) == [323, 2413, 24601, -1, -1, -1, 39809]
+    sound = {"c/1/123": 323, "c/12/13": 2413, "c/123/1": 24601, "c/199/9": 39809}
+    strange = ["c/1231/", "c//1231", "c/12.13", "c/200/0", "c/0/200", "c/1:/13", "c/1/12:"]
+    strange += ["c/01/13", "c/1/012", "c/12/01", "c/1/1/2"]
+    assert parse(DEFAULT, [*sound, *strange], grid) == [*sound.values(), *[-1] * len(strange)]
+
+
+def test_each_name_is_wrong_for_its_own_reason():
+    grid = ChunkGrid((20, 30), (1, 1))
+    names = ["c/25/10", "c/10/35", "c/10/10", "c/1x/10", "c/10/01"]
+    assert parse(DEFAULT, names, grid) == [-1, -1, 310, -1, -1]
 
 
 def test_an_array_without_elements_has_no_chunks():

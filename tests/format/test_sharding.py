@@ -121,6 +121,7 @@ def two_chunks(**options):
         pytest.param((0, ABSENT), id="half-absent-nbytes"),
         pytest.param((ABSENT - 7, 16), id="sum-wraps"),
         pytest.param((1 << 63, 1 << 63), id="sum-wraps-to-zero"),
+        pytest.param((40, (1 << 64) - 4), id="sum-wraps-from-inside"),
     ],
 )
 def test_a_slot_outside_the_shard_is_refused(location, slot):
