@@ -166,19 +166,11 @@ def to_stored(array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.names is None:
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
     else:
+        # NumPy copies structures field by field, and not the padding between.
         fields = np.zeros(shape, array.dtype.newbyteorder("<"))
-        _copy_fields(array, fields)
+        fields[...] = array
         array = fields
     return np.ascontiguousarray(array).reshape(-1).view(dtype).reshape((*shape, *trailing))
-
-
-def _copy_fields(source: NDArray[Any], dest: NDArray[Any]) -> None:
-    """Copy the values of structures, and not the padding between them."""
-    for name in source.dtype.names or ():
-        if source[name].dtype.names is None:
-            dest[name] = source[name]
-        else:
-            _copy_fields(source[name], dest[name])
 
 
 def to_restored(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
