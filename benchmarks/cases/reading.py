@@ -57,7 +57,7 @@ def compare_slices(path: str, source: str, count: int, reads: int, rounds: int) 
     """
     patches = np.load(source, mmap_mode="r")[:count]
     rng = np.random.default_rng(_SEED)
-    with cs.open(path) as store:
+    with cs.open(path) as store, Path(path).open("rb") as file:
         x = store["x"]
         length = x.chunk_length
         width = max(1, length // 2)
@@ -75,7 +75,7 @@ def compare_slices(path: str, source: str, count: int, reads: int, rounds: int) 
         ]
         decoded = np.empty((length, *PATCH_SHAPE), np.uint8)
         buffer = memoryview(bytearray(int(places.encoded_nbytes.max())))
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = file.fileno()
 
         def bare_read(place: tuple[int, int, int]) -> None:
             offset, nbytes, crc = place
@@ -104,7 +104,6 @@ def compare_slices(path: str, source: str, count: int, reads: int, rounds: int) 
         for _ in range(rounds):
             pairs = [time_pair(i, *one) for i, one in enumerate(zip(where, starts, strict=True))]
             measured.append(_medians(pairs))
-        os.close(descriptor)
     return {"measured": measured, "nbytes": decoded.nbytes}
 
 
