@@ -7,22 +7,18 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chunkstore.plan.epoch import EpochPlan, count_batches, rank_lanes
 from tests.plan.layouts import LANES, all_samples, delivered, plan_arguments
 
-law = settings(deadline=None, max_examples=60)
 
-
-@law
 @given(plan_arguments(last=("keep", "pad")))
 def test_every_sample_is_delivered_exactly_once(arguments):
     assert sorted(delivered(EpochPlan(**arguments))) == all_samples(arguments["counts"])
 
 
-@law
 @given(plan_arguments(last=("drop",)))
 def test_drop_leaves_out_less_than_a_batch_and_a_sample_per_lane(arguments):
     plan = EpochPlan(**arguments)
@@ -40,7 +36,6 @@ def test_drop_leaves_out_other_samples_each_epoch():
     assert max(missing.values()) < 20
 
 
-@law
 @given(plan_arguments(last=("pad", "drop")))
 def test_padded_and_dropped_epochs_have_only_full_batches(arguments):
     plan = EpochPlan(**arguments)
@@ -50,7 +45,6 @@ def test_padded_and_dropped_epochs_have_only_full_batches(arguments):
     assert all((b.samples[:, 1] < plan.counts[b.samples[:, 0]]).all() for b in batches)
 
 
-@law
 @given(plan_arguments(last=("pad",)))
 def test_padding_repeats_the_start_of_the_lane(arguments):
     plan = EpochPlan(**arguments)
@@ -62,7 +56,6 @@ def test_padding_repeats_the_start_of_the_lane(arguments):
             assert np.array_equal(padding, samples[head])
 
 
-@law
 @given(plan_arguments())
 def test_the_number_of_batches_is_known_without_a_plan(arguments):
     plan = EpochPlan(**arguments)
@@ -75,7 +68,6 @@ def test_the_number_of_batches_is_known_without_a_plan(arguments):
     assert known == plan.num_batches == len(list(plan.batches()))
 
 
-@law
 @given(plan_arguments(), st.data())
 def test_resuming_at_any_step_continues_the_same_epoch(arguments, data):
     whole = list(EpochPlan(**arguments).batches())
@@ -87,7 +79,6 @@ def test_resuming_at_any_step_continues_the_same_epoch(arguments, data):
         assert np.array_equal(expected.valid, batch.valid)
 
 
-@law
 @given(plan_arguments())
 def test_ranks_together_deliver_the_global_batch_for_every_world_size(arguments):
     plan = EpochPlan(**arguments)
@@ -102,7 +93,6 @@ def test_ranks_together_deliver_the_global_batch_for_every_world_size(arguments)
             assert np.array_equal(np.concatenate([rank[i] for rank in ranks]), batch)
 
 
-@law
 @given(plan_arguments())
 def test_windows_are_even_and_not_larger_than_asked(arguments):
     for lane in EpochPlan(**arguments).lanes:
@@ -112,7 +102,6 @@ def test_windows_are_even_and_not_larger_than_asked(arguments):
             assert pieces.max() - pieces.min() <= 1
 
 
-@law
 @given(plan_arguments())
 def test_tasks_of_a_window_fill_it_and_touch_no_place_twice(arguments):
     plan = EpochPlan(**arguments)
@@ -126,7 +115,6 @@ def test_tasks_of_a_window_fill_it_and_touch_no_place_twice(arguments):
             assert arguments["shuffle"] or np.array_equal(dest, np.arange(len(dest)))
 
 
-@law
 @given(plan_arguments(last=("keep", "drop")))
 def test_a_chunk_is_read_once_and_an_empty_one_never(arguments):
     plan = EpochPlan(**arguments)
@@ -139,7 +127,6 @@ def test_a_chunk_is_read_once_and_an_empty_one_never(arguments):
         assert all(count == 1 and plan.counts[chunk] for chunk, count in reads.items())
 
 
-@law
 @given(plan_arguments())
 def test_a_lane_shares_at_most_its_first_and_last_chunk(arguments):
     plan = EpochPlan(**arguments)
@@ -148,7 +135,6 @@ def test_a_lane_shares_at_most_its_first_and_last_chunk(arguments):
         assert whole[1:-1].all()
 
 
-@law
 @given(plan_arguments(shuffle=(False,), last=("keep",)))
 def test_without_shuffle_each_lane_reads_the_file_in_order(arguments):
     plan = EpochPlan(**arguments)
@@ -157,7 +143,6 @@ def test_without_shuffle_each_lane_reads_the_file_in_order(arguments):
     assert samples == all_samples(arguments["counts"])
 
 
-@law
 @given(plan_arguments(), st.data())
 def test_without_shuffle_the_window_does_not_change_the_order(arguments, data):
     other = arguments | {"window": data.draw(st.integers(1, 30)), "shuffle": False}

@@ -7,13 +7,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chunkstore.plan.random import CHUNK_ORDER, keyed_permutation, stream_key
 
 
-@settings(deadline=None)
 @given(size=st.integers(0, 3000), seed=st.integers(0, 2**64 - 1))
 def test_permutation_holds_each_index_once(size, seed):
     assert np.array_equal(np.sort(keyed_permutation(size, seed=seed)), np.arange(size))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chunkstore.plan.window import MAX_WINDOW_SAMPLES, least_memory, plan_window
@@ -15,7 +15,6 @@ def test_default_memory_and_chunk_give_the_window_of_the_design():
     assert plan_window(512 * MIB, unit_nbytes=MIB, unit_samples=7, lanes=1) == 224
 
 
-@settings(deadline=None)
 @given(
     memory=st.integers(1, 2**45),
     unit_nbytes=st.integers(1, 2**34),
