@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from chunkstore import system
@@ -85,6 +86,7 @@ class Writer:
         # The attributes that the last checkpoint holds, as JSON: the dict may be changed in place.
         self._written_attributes: str | None = None
         self._is_dirty = is_new
+        self._is_uneven = False
         self._is_closed = False
         self._pid = os.getpid()
         threads = min(system.calls.available_cores(), _MAX_ENCODE_THREADS)
@@ -101,7 +103,10 @@ class Writer:
     @property
     def specs(self) -> dict[str, ArraySpec]:
         """Data type, sample shape and chunk length of the arrays so far, by name."""
-        return {name: writer.spec for name, writer in self._arrays.items()}
+        return {
+            name: replace(writer.spec, chunk_length=writer.chunk_length)
+            for name, writer in self._arrays.items()
+        }
 
     @property
     def chunk_length(self) -> int:
@@ -175,11 +180,16 @@ class Writer:
         while position < count:
             # Up to the nearest chunk end of any array: the order of chunks in the file depends on
             # the samples alone, not on how they were cut into calls.
-            step = min(count - position, *(writer.room for writer in aligned.values()))
+            rooms = [writer.room for writer in aligned.values()]
+            step = min(count - position, *rooms)
+            self._pipeline.reserve(rooms.count(step))
+            # An interrupt between two arrays would leave them at different lengths.
+            self._is_uneven = True
             for name, writer in aligned.items():
                 writer.append(
                     samples[name][position : position + step], self._pipeline, owned=owned
                 )
+            self._is_uneven = False
             position += step
 
     def put(
@@ -347,7 +357,8 @@ class Writer:
         try:
             has_samples = any(writer.num_samples for writer in self._arrays.values())
             is_ours = os.getpid() == self._pid
-            if self._is_new and has_samples and is_ours and not self._pipeline.has_failed:
+            is_sound = not self._is_uneven and not self._pipeline.has_failed
+            if self._is_new and has_samples and is_ours and is_sound:
                 # Not a finished file, but nothing is thrown away: resume or repair it.
                 if not _is_json(self.attributes):
                     self.attributes = json.loads(self._written_attributes or "{}")
@@ -374,6 +385,14 @@ class Writer:
             raise ValueError(
                 f"{self.path}: the writer belongs to the process that opened it; a forked child "
                 "must not write with it"
+            )
+        if self._is_uneven:
+            # What the pipeline could not write is the better reason, if there is one.
+            self._pipeline.drain()
+            raise ChunkStoreError(
+                "an append was interrupted between two arrays; what was flushed before is kept. "
+                "Close this writer and go on with chunkstore.append(path, resume=True)",
+                self.path,
             )
 
     def array_writer(
@@ -495,7 +514,9 @@ class Writer:
         self._settle()
         entries = {}
         for name, document in self._current_documents().items():
-            offset, room = self._reserve.get(name, (0, -1))
+            # Behind a checkpoint entries stand in the order of time, see `flush`.
+            is_first = self._container.durable == 0
+            offset, room = self._reserve.get(name, (0, -1)) if is_first else (0, -1)
             raw = encode_document(document, nbytes=room)
             if len(raw) == room:
                 # No checkpoint lists the reserve, so nothing durable is overwritten.
