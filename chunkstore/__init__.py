@@ -35,7 +35,7 @@ from chunkstore.store import open_store as open
 
 if TYPE_CHECKING:
     from chunkstore.pipeline.loader import Loader
-    from chunkstore.predicting import predict
+    from chunkstore.predicting.run import predict
 
 __version__ = "0.1.0"
 
@@ -66,7 +66,7 @@ __all__ = [
 ]
 
 # Upper layers are imported when they are first asked for: a program that only writes needs none.
-_LAZY = {"Loader": "chunkstore.pipeline.loader", "predict": "chunkstore.predicting"}
+_LAZY = {"Loader": "chunkstore.pipeline.loader", "predict": "chunkstore.predicting.run"}
 
 
 def __getattr__(name: str) -> Any:

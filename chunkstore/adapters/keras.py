@@ -1,4 +1,4 @@
-"""How does Keras train from a loader?
+"""How does Keras train from a loader, and how do we ask its models?
 
 ``fit`` peeks at one batch (torch, jax) or two (tensorflow) before it trains, asks for batches by
 an index that it may have shuffled, and calls the epoch hooks in another order on each backend. The
@@ -8,6 +8,7 @@ Facts: keras 3.15, ``keras/src/trainers/data_adapters``.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ except ImportError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from chunkstore.pipeline.loader import Loader
 
@@ -155,6 +156,41 @@ class KerasView(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no 
     def _leave_epoch(self) -> None:
         self._stream, self._head, self._taken = None, [], 0
         self._is_in_epoch = False
+
+
+def load_model(path: str) -> Any:
+    """Return the model of a ``.keras`` file."""
+    return keras.models.load_model(path)
+
+
+def select_layers(model: Any, names: Sequence[str]) -> Any:
+    """Return a model of the outputs of layers, a dict by name; None if some name is no layer's.
+
+    Parameters
+    ----------
+    model
+        A functional or sequential model.
+    names
+        Of layers.
+    """
+    layers = {layer.name: layer for layer in getattr(model, "layers", ())}
+    if isinstance(getattr(model, "output", None), dict) or not set(names) <= set(layers):
+        return None
+    return keras.Model(model.input, {name: layers[name].output for name in names})
+
+
+def model_digest(model: Any) -> str | None:
+    """Return a digest of a model's structure and weights; None if Keras cannot describe it."""
+    try:
+        description = model.to_json()
+    except (NotImplementedError, TypeError, ValueError):
+        return None
+    digest = hashlib.blake2b(description.encode(), digest_size=16)
+    for weight in model.weights:
+        value = keras.ops.convert_to_numpy(weight.value)
+        digest.update(f"{value.shape} {value.dtype.str} ".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
 
 
 def _to_backend(batch: Any) -> Any:

@@ -111,6 +111,22 @@ def test_the_inputs_have_the_structure_of_arrays(arrays, source, out):
     assert got["y"].dtype == arrays["y"].dtype
 
 
+def test_a_loaders_types_and_structure_without_names_reach_the_model(arrays, out):
+    seen = []
+    given = {"x": arrays["x"], "y": arrays["y"]}
+    with cs.Loader(given, batch_size=50, dtype={"x": "float64"}) as loader:
+        cs.predict(
+            lambda inputs: seen.append(inputs["x"].dtype) or inputs["y"] + inputs["x"][:, 0, 0],
+            loader,
+            out,
+            keep="y",
+        )
+    assert set(seen) == {np.dtype("f8")}
+    got = cs.load(out)
+    np.testing.assert_array_equal(got["output"], arrays["y"] + arrays["x"][:, 0, 0].astype("f8"))
+    assert got["y"].dtype == np.int16
+
+
 def test_what_is_kept_makes_the_result_a_training_file(arrays, source, out):
     cs.predict(scale, source, out, arrays="x", outputs="feature", keep="y")
     with cs.open(out) as store, cs.Loader(store, ("feature", "y"), batch_size=10) as loader:
@@ -222,7 +238,9 @@ def test_a_missing_output_is_named_with_those_that_exist(source, out):
 
 
 def test_what_is_no_model_is_refused(source, out):
-    with pytest.raises(TypeError, match=r"takes a Keras model or a function .* got int"):
+    with pytest.raises(
+        TypeError, match=r"takes a Keras model, a torch module, or a function .* got int"
+    ):
         cs.predict(3, source, out, arrays="x")
 
 

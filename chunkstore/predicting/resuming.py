@@ -1,0 +1,186 @@
+"""Which unfinished file may a prediction go on with, and where does it make checkpoints?
+
+A checkpoint stands at a batch's end that follows from the sizes alone, and a resumed run goes on
+from one: so its file equals that of a run that nothing interrupted, byte for byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chunkstore import settings
+from chunkstore.errors import (
+    ChunkStoreWarning,
+    ExistingFileError,
+    FormatError,
+    IncompleteError,
+)
+from chunkstore.store.creating import append, create
+from chunkstore.store.spec import ArraySpec
+from chunkstore.store.store import PARTIAL_SUFFIX, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from chunkstore.store.writer import Writer
+
+# The attribute of a file that says what was predicted, from what, by which model.
+STATE = "predict"
+# A killed run loses about a twentieth of the work.
+_NUM_CHECKPOINTS = 20
+
+
+def source_digest(arrays: Mapping[str, Any], names: Iterable[str]) -> str:
+    """Return a digest of the data that a model gets.
+
+    Parameters
+    ----------
+    arrays
+        Arrays of stores, whose chunks' checksums are taken, or numpy arrays, which are read whole.
+    names
+        Those that are used.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for name in names:
+        array = arrays.get(name)
+        if isinstance(array, np.ndarray):
+            digest.update(f"{name} {array.shape} {array.dtype.str} ".encode())
+            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        elif array is not None:
+            digest.update(f"{name} {array.fingerprint} ".encode())
+    return digest.hexdigest()
+
+
+def declare_outputs(
+    writer: Writer, arrays: Mapping[str, NDArray[Any]], *, num_samples: int, batch_size: int
+) -> None:
+    """Fix the arrays of a new file so that batches and chunks end together where they can.
+
+    Parameters
+    ----------
+    writer
+        Of a new file.
+    arrays
+        The first batch.
+    num_samples, batch_size
+        Of the whole run.
+    """
+    specs = {name: ArraySpec(array.dtype, array.shape[1:]) for name, array in arrays.items()}
+    widest = max(specs, key=lambda name: specs[name].sample_nbytes)
+    nbytes = max(1, specs[widest].sample_nbytes)
+    # Not fewer chunks than checkpoints, or each would leave a short chunk behind as dead bytes.
+    share = max(num_samples * nbytes // _NUM_CHECKPOINTS, settings.LEAST_CHUNK_NBYTES)
+    length = max(1, min(share, settings.current().chunk_nbytes) // nbytes)
+    if length >= batch_size:
+        length -= length % batch_size
+    else:
+        # The fewest chunks of a batch that are no longer, unless they are much shorter.
+        parts = next(
+            n for n in range(-(-batch_size // length), batch_size + 1) if not batch_size % n
+        )
+        length = batch_size // parts if 2 * batch_size // parts >= length else length
+    spec = specs[widest]
+    specs[widest] = ArraySpec(spec.dtype, spec.sample_shape, chunk_length=length)
+    writer.declare(specs)
+
+
+def is_checkpoint(
+    num_done: int, chunk_lengths: Iterable[int], *, num_samples: int, batch_size: int
+) -> bool:
+    """Say whether a run makes what it has durable behind so many samples.
+
+    Parameters
+    ----------
+    num_done
+        Samples, whole batches.
+    chunk_lengths
+        Of the arrays of the file.
+    num_samples, batch_size
+        Of the whole run.
+    """
+    if not 0 < num_done < num_samples or num_done % batch_size:
+        return False
+    share = -(-num_samples // _NUM_CHECKPOINTS)
+    unit = math.lcm(batch_size, *chunk_lengths)
+    if unit > share:
+        unit = batch_size
+    # The first batch as well: from then on the file says what it is.
+    return num_done == batch_size or num_done % (-(-share // unit) * unit) == 0
+
+
+def open_writer(
+    out: str | os.PathLike[str],
+    state: dict[str, Any] | None,
+    *,
+    num_samples: int,
+    attributes: Mapping[str, Any],
+    overwrite: bool,
+    **storage: Any,
+) -> Writer:
+    """Return the writer of a new file, or of an unfinished one that this run began.
+
+    Parameters
+    ----------
+    out
+        The file.
+    state
+        What the outputs follow from, JSON values; None starts anew.
+    num_samples
+        Of the whole run.
+    attributes, overwrite, storage
+        See `chunkstore.create`.
+
+    Raises
+    ------
+    ExistingFileError
+        The file exists, or an unfinished one of another run, and ``overwrite`` is False.
+    """
+    if STATE in attributes:
+        raise ValueError(f"the attribute {STATE!r} says what was predicted; choose another name")
+    attributes = dict(attributes) if state is None else {**attributes, STATE: state}
+    partial = os.fspath(out) + PARTIAL_SUFFIX
+    # A finished file stands in the way of both.
+    is_free = overwrite or not Path(out).exists()
+    if state is not None and is_free and Path(partial).exists():
+        found, is_whole = _read_partial(partial, num_samples, state["batch_size"])
+        if found == state and is_whole:
+            writer = append(out, resume=True)
+            writer.attributes = attributes
+            return writer
+        if found is not None and found != state and not overwrite:
+            fields = [name for name in state if found.get(name) != state[name]]
+            raise ExistingFileError(
+                f"{partial} was begun with another {', '.join(fields)}; overwrite=True starts anew",
+                os.fspath(out),
+                errno=17,
+            )
+        # Killed before its first checkpoint, a run leaves an empty file: nothing is lost in it.
+        overwrite = overwrite or found == state or not Path(partial).stat().st_size
+    return create(out, attributes=attributes, overwrite=overwrite, **storage)
+
+
+def _read_partial(partial: str, num_samples: int, batch_size: int) -> tuple[Any, bool]:
+    """Return the state of an unfinished file, and whether it ends at a checkpoint of its run."""
+    try:
+        with warnings.catch_warnings():
+            # What a killed run had begun to write behind its checkpoint is cut off.
+            warnings.simplefilter("ignore", ChunkStoreWarning)
+            store = open_store(partial)
+        with store:
+            return store.attributes.get(STATE), is_checkpoint(
+                store.num_samples,
+                [array.chunk_shape[0] for array in store.values()],
+                num_samples=num_samples,
+                batch_size=batch_size,
+            )
+    except (IncompleteError, FormatError):
+        return None, False

@@ -1,0 +1,235 @@
+"""Does a killed run that is started again end in the file of a run that nothing interrupted?"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import chunkstore as cs
+from chunkstore.predicting.resuming import is_checkpoint
+from tests import support
+
+NUM_SAMPLES = 1000
+
+
+def data_set(num_samples=NUM_SAMPLES):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(num_samples, 6)).astype(np.float32)
+    return {"x": x, "y": np.arange(num_samples)}
+
+
+class Model:
+    """Features of 2 KiB and a score; fails at one of its calls."""
+
+    def __init__(self, fail_at=None):
+        self.fail_at, self.lengths = fail_at, []
+
+    def __call__(self, x):
+        if len(self.lengths) == self.fail_at:
+            raise RuntimeError("the model failed")
+        self.lengths.append(len(x))
+        return {"feature": np.tile(x, (1, 90)), "score": x.sum(1)}
+
+
+def predict(model, out, arrays=None, **options):
+    options = {"batch_size": 16, "tag": "features 1", "arrays": "x", "keep": "y"} | options
+    cs.predict(model, arrays or data_set(), out, **options)
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out.zarr.zip"
+
+
+@pytest.mark.parametrize("batch_size", [16, 17, 100])
+@pytest.mark.parametrize("share", [0.02, 0.4, 0.97])
+def test_a_failed_run_goes_on_at_a_checkpoint_and_ends_in_the_same_bytes(
+    out, tmp_path, batch_size, share
+):
+    whole = tmp_path / "whole.zarr.zip"
+    model = Model()
+    predict(model, whole, batch_size=batch_size)
+    assert cs.verify(whole).ok
+    fail_at = max(1, int(share * len(model.lengths)))
+    with pytest.raises(RuntimeError, match="the model failed"):
+        predict(Model(fail_at), out, batch_size=batch_size)
+    again = Model()
+    predict(again, out, batch_size=batch_size)
+    done = len(model.lengths) - len(again.lengths)
+    assert 0 < done <= fail_at
+    assert fail_at - done <= -(-len(model.lengths) // 20) + 1
+    assert again.lengths == model.lengths[done:]
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_a_run_that_fails_again_and_again_ends_in_the_same_bytes(out, tmp_path):
+    whole = tmp_path / "whole.zarr.zip"
+    predict(Model(), whole)
+    for _ in range(100):
+        try:
+            predict(Model(9), out)
+        except RuntimeError:
+            continue
+        break
+    assert out.read_bytes() == whole.read_bytes()
+
+
+KILLED = """
+import os, signal, sys
+from tests.predict.test_resume import Model, predict
+class Killed(Model):
+    def __call__(self, x):
+        if len(self.lengths) == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(x)
+predict(Killed(), sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("call", [0, 1, 30, 62])
+def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(out, tmp_path, call):
+    whole = tmp_path / "whole.zarr.zip"
+    model = Model()
+    predict(model, whole)
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED, out, str(call)], cwd=support.REPOSITORY, check=False
+    )
+    assert process.returncode == -9
+    again = Model()
+    predict(again, out)
+    assert len(again.lengths) < len(model.lengths) or call == 0
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_checkpoints_leave_no_short_chunks_where_batches_and_chunks_end_together(out):
+    predict(Model(), out)
+    with cs.open(out) as store:
+        assert store["feature"].chunk_shape[0] % 16 == 0
+        # Metadata and directories of 20 checkpoints, and the first batch.
+        assert store.dead_nbytes < 20 * 8192
+
+
+def test_a_function_without_a_tag_starts_anew_and_says_how(out):
+    with pytest.raises(RuntimeError, match="the model failed"):
+        predict(Model(30), out, tag=None)
+    with pytest.raises(FileExistsError, match="never finished"):
+        predict(Model(), out, tag=None)
+    predict(Model(), out, tag=None, overwrite=True)
+    with cs.open(out) as store:
+        assert store.num_samples == NUM_SAMPLES
+        assert dict(store.attributes) == {}
+
+
+def other_data():
+    arrays = data_set()
+    arrays["x"][500] += 1
+    return arrays
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"tag": "features 2"}, "model"),
+        ({"arrays": other_data()}, "source"),
+        ({"batch_size": 32}, "batch_size"),
+        ({"dtype": "float16"}, "dtype"),
+        ({"outputs": "score"}, "outputs"),
+        ({"keep": ()}, "source, types, keep"),
+    ],
+    ids=["model", "source", "batch", "dtype", "outputs", "keep"],
+)
+def test_an_unfinished_file_of_another_run_is_named_and_kept(out, tmp_path, options, field):
+    with pytest.raises(RuntimeError, match="the model failed"):
+        predict(Model(30), out)
+    partial = out.with_name(out.name + ".partial")
+    before = partial.read_bytes()
+    data = options.get("arrays")
+    options = {key: value for key, value in options.items() if key != "arrays"}
+    with pytest.raises(
+        FileExistsError, match=f"begun with another {field}; overwrite=True starts anew"
+    ):
+        predict(Model(), out, data, **options)
+    assert partial.read_bytes() == before
+    anew = Model()
+    predict(anew, out, data, overwrite=True, **options)
+    assert sum(anew.lengths) == NUM_SAMPLES
+    predict(Model(), tmp_path / "whole.zarr.zip", data, **options)
+    assert out.read_bytes() == (tmp_path / "whole.zarr.zip").read_bytes()
+
+
+def test_resume_false_starts_anew(out):
+    with pytest.raises(RuntimeError, match="the model failed"):
+        predict(Model(30), out)
+    with pytest.raises(FileExistsError, match="never finished"):
+        predict(Model(), out, resume=False)
+    model = Model()
+    predict(model, out, resume=False, overwrite=True)
+    assert sum(model.lengths) == NUM_SAMPLES
+
+
+def test_a_finished_file_is_not_touched_by_a_run_that_could_go_on(out):
+    predict(Model(), out)
+    before = out.read_bytes()
+    with pytest.raises(FileExistsError, match="overwrite=True replaces it"):
+        predict(Model(), out)
+    with pytest.raises(RuntimeError, match="the model failed"):
+        predict(Model(30), out, overwrite=True)
+    assert out.read_bytes() == before
+    again = Model()
+    predict(again, out, overwrite=True)
+    assert sum(again.lengths) < NUM_SAMPLES
+    assert out.read_bytes() == before
+
+
+def test_a_stored_source_is_known_by_the_checksums_of_its_chunks(out, tmp_path):
+    cs.save(tmp_path / "a.zarr.zip", data_set())
+    cs.save(tmp_path / "b.zarr.zip", other_data())
+    with cs.open(tmp_path / "a.zarr.zip") as a, cs.open(tmp_path / "b.zarr.zip") as b:
+        with pytest.raises(RuntimeError, match="the model failed"):
+            predict(Model(30), out, a)
+        with pytest.raises(FileExistsError, match="another source"):
+            predict(Model(), out, b)
+        predict(Model(), out, a)
+    np.testing.assert_array_equal(cs.load(out)["score"], data_set()["x"].sum(1))
+
+
+def test_the_attribute_of_the_state_is_taken(out):
+    with pytest.raises(ValueError, match="'predict' says what was predicted"):
+        predict(Model(), out, attributes={"predict": 1})
+    predict(Model(), out, attributes={"note": 1})
+    with cs.open(out) as store:
+        assert store.attributes["note"] == 1
+        assert store.attributes["predict"]["model"] == "features 1"
+
+
+@given(
+    num_samples=st.integers(1, 10**7),
+    batch_size=st.integers(1, 5000),
+    chunk_lengths=st.lists(st.integers(1, 10**6), min_size=1, max_size=3),
+)
+def test_checkpoints_are_few_at_ends_of_batches_and_lose_little(
+    num_samples, batch_size, chunk_lengths
+):
+    ends = range(batch_size, num_samples, batch_size)
+    # Long runs are looked at in steps, beside the first batch.
+    ends = [*ends[:400], *ends[400 :: max(1, len(ends) // 400)]]
+    found = [
+        end
+        for end in ends
+        if is_checkpoint(end, chunk_lengths, num_samples=num_samples, batch_size=batch_size)
+    ]
+    assert found[:1] == ends[:1]
+    assert len(found) <= 21
+    assert not is_checkpoint(
+        num_samples, chunk_lengths, num_samples=num_samples, batch_size=batch_size
+    )
+    assert not any(
+        is_checkpoint(end - 1, chunk_lengths, num_samples=num_samples, batch_size=batch_size)
+        for end in ends
+        if batch_size > 1
+    )
