@@ -46,6 +46,7 @@ class ChunkPipeline:
         self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._slots = threading.BoundedSemaphore(threads * _CHUNKS_A_THREAD)
         self._num_slots = threads * _CHUNKS_A_THREAD
+        self._num_reserved = 0
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
         self._submitted = 0
@@ -58,6 +59,17 @@ class ChunkPipeline:
             for i in range(threads)
         ]
         self._started = False
+
+    def reserve(self, count: int) -> None:
+        """Wait until the next ``count`` chunks can be submitted without waiting.
+
+        An interrupt (Ctrl-C) arrives while a caller waits. Here it has not changed anything yet.
+        More than all places are never reserved: then `submit` waits for the rest.
+        """
+        while self._num_reserved < min(count, self._num_slots):
+            self._slots.acquire()
+            self._num_reserved += 1
+        self._raise()
 
     def submit(
         self,
@@ -82,7 +94,10 @@ class ChunkPipeline:
         done
             Called with ``chunk`` as soon as it is encoded.
         """
-        self._slots.acquire()
+        if self._num_reserved:
+            self._num_reserved -= 1
+        else:
+            self._slots.acquire()
         if self._error is not None:
             self._slots.release()
             self._raise()

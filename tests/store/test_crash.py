@@ -121,6 +121,43 @@ def test_50_kills_at_random_moments_never_cost_what_was_acknowledged(tmp_path):
     assert 0 < before_first_flush < 30 < 10 + resumed
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_an_interrupt_keeps_what_was_appended_and_all_arrays_equally_long(tmp_path):
+    rng = random.Random(0)
+    kept = []
+    for number in range(15):
+        path = tmp_path / f"{number}.zarr.zip"
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            try:
+                with cs.create(path, arrays=SPECS) as writer:
+                    os.write(writing, b"ready")
+                    while True:
+                        count = writer.num_samples
+                        writer.append(**samples(count, count + 3000))
+            except KeyboardInterrupt:
+                os._exit(0)
+            finally:
+                os._exit(1)
+        os.read(reading, 5)
+        os.close(reading)
+        os.close(writing)
+        time.sleep(rng.random() * 0.1)
+        os.kill(child, signal.SIGINT)
+        assert os.waitpid(child, 0)[1] == 0, "it ended by something else than the interrupt"
+        if not path.with_name(path.name + ".partial").exists():
+            continue
+        with cs.append(path, resume=True) as writer:
+            kept.append(writer.num_samples)
+        check_file(path, samples(0, kept[-1]))
+    assert len(kept) > 5
+    # In the middle of an append as well as between two.
+    assert any(count % 3000 for count in kept)
+
+
 def grown_file(path, *names):
     """A file with three checkpoints; returns their ends and numbers of samples."""
     states = []
