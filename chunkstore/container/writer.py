@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 # Directory records gathered before a write: large writes, and never the whole directory at once.
 _DIRECTORY_WRITE_NBYTES = 4 << 20
+# The device is given whole ranges of this size while more is encoded, so that a checkpoint does not
+# wait for all of them.
+_RANGE_NBYTES = 8 << 20
 
 
 class ContainerWriter:
@@ -56,6 +59,8 @@ class ContainerWriter:
         self.path = path
         self.position = 0
         self.durable = 0
+        # Up to where the device was told to begin.
+        self._started = 0
         self._closed = False
         what = "created" if create else "opened for writing"
         try:
@@ -89,12 +94,13 @@ class ContainerWriter:
     def start_at(self, stop: int) -> None:
         """Go on behind the checkpoint that ends at ``stop``; what stands behind it is cut off."""
         self._call("cut back", os.ftruncate, self._descriptor, stop)
-        self.position = self.durable = stop
+        self.position = self.durable = self._started = stop
 
     def cut_back(self, position: int) -> None:
         """Drop the entries from ``position`` on, which no checkpoint lists yet."""
         self._call("cut back", os.ftruncate, self._descriptor, position)
         self.position = position
+        self._started = min(self._started, position)
 
     def append_entry(self, name: bytes, data: bytes | memoryview, crc: int) -> int:
         """Write an entry behind the others and return the offset of its local header.
@@ -117,6 +123,10 @@ class ContainerWriter:
         offset = self.position
         header = layout.build_local_header(name, crc, memoryview(data).nbytes)
         self.position += self._write([header, data], offset)
+        nbytes = (self.position - self._started) // _RANGE_NBYTES * _RANGE_NBYTES
+        if nbytes:
+            system.calls.start_writing(self._descriptor, self._started, nbytes)
+            self._started += nbytes
         return offset
 
     def overwrite_entry(self, name: bytes, data: bytes, crc: int, *, offset: int) -> None:
