@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
@@ -28,6 +28,30 @@ if TYPE_CHECKING:
 Last = Literal["keep", "drop", "pad"]
 
 
+class EligibleSamples(Protocol):
+    """Which samples of the chunks an epoch has: a subset, or samples repeated by their weights."""
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Eligible samples of each chunk of the plan, shape ``(num_chunks,)``."""
+
+    def locate(self, chunk: int, samples: NDArray[np.int64]) -> tuple[int, NDArray[np.int64]]:
+        """Return what to read for a chunk of the plan, and the places of eligible samples in it.
+
+        Parameters
+        ----------
+        chunk
+            In ``[0, len(counts))``.
+        samples
+            Places among its eligible samples, ascending, shape ``(n,)``, int64.
+
+        Returns
+        -------
+        chunk, places
+            The chunk of the file, and ascending places in it, shape ``(n,)``.
+        """
+
+
 class Task(NamedTuple):
     """One piece of a window: decode ``chunk``, then ``window[dest] = chunk[samples]``.
 
@@ -36,7 +60,8 @@ class Task(NamedTuple):
     chunk
         What to read.
     samples
-        Places among the chunk's eligible samples, ascending, none twice; shape ``(n,)``, int64.
+        Places in the chunk (among its eligible samples, if the plan only knows their counts),
+        ascending; shape ``(n,)``, int64. None twice, but for weights.
     dest
         Positions in the window, same shape. The tasks of a window hold each position once, so no
         two of them write to one place. Without shuffle they are consecutive.
@@ -56,7 +81,7 @@ class Batch:
     step
         Position in the epoch.
     samples
-        Shape ``(n, 2)``, int64: chunk, then place among the chunk's eligible samples.
+        Shape ``(n, 2)``, int64: chunk, then place in it, see `Task`.
     valid
         Shape ``(n,)``; False for padding.
     """
@@ -114,6 +139,7 @@ class EpochPlan:
     counts
         Eligible samples of each chunk, shape ``(num_chunks,)``; chunks with none are never read.
         Where arrays have different chunk lengths, a chunk is the unit that is read together.
+        `EligibleSamples` also say where they stand.
     seed, epoch
         Integers in ``[0, 2**64)``.
     batch_size
@@ -142,7 +168,7 @@ class EpochPlan:
 
     def __init__(
         self,
-        counts: ArrayLike,
+        counts: ArrayLike | EligibleSamples,
         *,
         seed: int,
         epoch: int,
@@ -161,7 +187,8 @@ class EpochPlan:
         if window < 1:
             raise ValueError(f"window must be at least 1 chunk, got {window}")
         check_last(last)
-        self.counts = np.asarray(counts, np.int64)
+        self._locate = getattr(counts, "locate", None)
+        self.counts = np.asarray(getattr(counts, "counts", counts), np.int64)
         if self.counts.ndim != 1 or (self.counts < 0).any():
             raise ValueError("counts must be one number of at least 0 for each chunk")
         self.seed = seed
@@ -234,8 +261,11 @@ class EpochPlan:
             strict=True,
         ):
             samples = self._piece_samples(chunk, start, stop)
-            tasks.append(Task(chunk, samples, dest[used : used + len(samples)]))
+            piece_dest = dest[used : used + len(samples)]
             used += len(samples)
+            if self._locate is not None:
+                chunk, samples = self._locate(chunk, samples)
+            tasks.append(Task(chunk, samples, piece_dest))
         return tasks
 
     # ---------------------------------------------------------------- batches as numbers
@@ -262,7 +292,7 @@ class EpochPlan:
         Returns
         -------
         samples
-            Shape ``(n, 2)``: chunk, then place among the chunk's eligible samples.
+            Shape ``(n, 2)``: chunk, then place in it, see `Task`.
         """
         cache = {} if cache is None else cache
         bounds = self.window_bounds(lane)

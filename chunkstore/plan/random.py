@@ -21,6 +21,9 @@ CHUNK_ORDER: Final = 1
 WINDOW_ORDER: Final = 2
 SPLIT: Final = 3
 LANE_EDGE: Final = 4
+RESAMPLING: Final = 5
+TRANSFORM: Final = 6
+MIXING: Final = 7
 
 _STREAM_FAMILY: Final = b"chunkst1"
 _RECORD: Final = struct.Struct("<8sQQQQQ")
