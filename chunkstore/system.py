@@ -26,6 +26,8 @@ except ImportError:  # Windows
 
 # What O_DIRECT needs of offsets, lengths and addresses on every common device.
 DIRECT_ALIGNMENT = 4096
+# Of the lock file, where the system or the file system has no locks.
+LOCK_SUFFIX = ".lock"
 # Windows translates line ends without it; elsewhere there is no such flag.
 _O_BINARY = getattr(os, "O_BINARY", 0)
 
@@ -48,7 +50,15 @@ _sync_file_range = _find_sync_file_range()
 
 
 class SystemCalls(Protocol):
-    """What chunkstore asks of an operating system."""
+    """What chunkstore asks of an operating system.
+
+    Attributes
+    ----------
+    renames_open_files
+        Whether a file may be renamed, replaced and removed while it is open. Windows refuses.
+    """
+
+    renames_open_files: bool
 
     def pread_into(self, descriptor: int, buffer: memoryview, offset: int) -> int:
         """Read into ``buffer`` from a file position and return the bytes read, 0 at the end."""
@@ -92,6 +102,8 @@ class PortableCalls:
     no fork either.
     """
 
+    renames_open_files = False
+
     def __init__(self) -> None:
         self._position_lock = threading.Lock()
 
@@ -124,7 +136,7 @@ class PortableCalls:
 
         A writer that was killed leaves that file behind; a person removes it.
         """
-        lock_path = path + ".lock"
+        lock_path = path + LOCK_SUFFIX
         try:
             lock = os.open(lock_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         except FileExistsError:
@@ -156,6 +168,8 @@ class PortableCalls:
 
 class NativeCalls(PortableCalls):
     """The calls of this system, each falling back to the portable one where it is missing."""
+
+    renames_open_files = os.name == "posix"
 
     if hasattr(os, "preadv"):
 
@@ -308,6 +322,8 @@ class ReadFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        # The working directory may have changed when the file is opened again for direct reads.
+        self._place = os.path.abspath(path)
         self._calls = calls
         self._direct: int | None = None
         self._direct_tried = False
@@ -367,7 +383,7 @@ class ReadFile:
         if not self._direct_tried:
             with self._lock:
                 if not self._direct_tried:
-                    self._direct = self._calls.open_direct(self.path)
+                    self._direct = self._calls.open_direct(self._place)
                     if self._direct is not None:
                         status = os.fstat(self._direct)
                         if (status.st_dev, status.st_ino) != self.identity:

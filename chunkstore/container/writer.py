@@ -8,15 +8,23 @@ leaves it in force.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from typing import TYPE_CHECKING
 
 from chunkstore import system
 from chunkstore.container import layout
-from chunkstore.errors import ChunkStoreError, LockedError, system_call_error
+from chunkstore.errors import (
+    ChunkStoreError,
+    LockedError,
+    MissingFileError,
+    PermissionRefusedError,
+    system_call_error,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 # Directory records gathered before a write: large writes, and never the whole directory at once.
 _DIRECTORY_WRITE_NBYTES = 4 << 20
@@ -59,47 +67,59 @@ class ContainerWriter:
         self.path = path
         self.position = 0
         self.durable = 0
+        # Where the last whole entry ends.
+        self._entries_stop = 0
         # Up to where the device was told to begin.
         self._started = 0
         self._closed = False
+        # The first refusal of the system: what the file holds behind the last checkpoint is not
+        # known from then on, so nothing may be written any more.
+        self._failure: ChunkStoreError | None = None
         what = "created" if create else "opened for writing"
         try:
+            # The working directory may change while the file is written.
+            self._place = os.path.abspath(path)
             self._descriptor = system.open_for_writing(path, create=create)
         except OSError as error:
             raise system_call_error(error, f"the file cannot be {what}", path) from error
         try:
-            unlock = system.calls.try_lock(self._descriptor, path)
+            unlock = system.calls.try_lock(self._descriptor, self._place)
         except OSError as error:
             os.close(self._descriptor)
+            if create:
+                self.unlink()
             raise system_call_error(error, "the file cannot be locked", path) from error
         if unlock is not None and not self._is_still_named():
             unlock()
             unlock = None
         if unlock is None:
             os.close(self._descriptor)
-            raise LockedError(
-                "another writer has the file: one writer at a time; wait until it is closed", path
-            )
+            raise LockedError(_locked_message(path), path)
         self._unlock = unlock
 
     def _is_still_named(self) -> bool:
         """Tell whether the path still names the file we opened: compact may have replaced it."""
         ours = os.fstat(self._descriptor)
         try:
-            named = os.stat(self.path)
+            named = os.stat(self._place)
         except OSError:
             return False
         return (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the system refused a write: the writer is of no use any more."""
+        return self._failure is not None
+
     def start_at(self, stop: int) -> None:
         """Go on behind the checkpoint that ends at ``stop``; what stands behind it is cut off."""
         self._call("cut back", os.ftruncate, self._descriptor, stop)
-        self.position = self.durable = self._started = stop
+        self.position = self.durable = self._started = self._entries_stop = stop
 
     def cut_back(self, position: int) -> None:
         """Drop the entries from ``position`` on, which no checkpoint lists yet."""
         self._call("cut back", os.ftruncate, self._descriptor, position)
-        self.position = position
+        self.position = self._entries_stop = position
         self._started = min(self._started, position)
 
     def append_entry(self, name: bytes, data: bytes | memoryview, crc: int) -> int:
@@ -120,9 +140,11 @@ class ContainerWriter:
             The system refused, for example because the disk is full. The file is cut back to the
             last checkpoint.
         """
+        self._check_sound()
         offset = self.position
         header = layout.build_local_header(name, crc, memoryview(data).nbytes)
         self.position += self._write([header, data], offset)
+        self._entries_stop = self.position
         nbytes = (self.position - self._started) // _RANGE_NBYTES * _RANGE_NBYTES
         if nbytes:
             system.calls.start_writing(self._descriptor, self._started, nbytes)
@@ -131,6 +153,7 @@ class ContainerWriter:
 
     def overwrite_entry(self, name: bytes, data: bytes, crc: int, *, offset: int) -> None:
         """Write an entry over one of the same name and size that no checkpoint lists."""
+        self._check_sound()
         header = layout.build_local_header(name, crc, len(data))
         self._write([header, data], offset)
 
@@ -149,6 +172,7 @@ class ContainerWriter:
         SystemCallError
             The system refused; the last checkpoint is still in force.
         """
+        self._check_sound()
         self._call("made durable", system.calls.sync_data, self._descriptor)
         start = self.position
         pending: list[bytes] = []
@@ -167,34 +191,73 @@ class ContainerWriter:
         self._call("made durable", system.calls.sync_data, self._descriptor)
         self.durable = self.position
 
-    def rename(self, target: str, *, overwrite: bool) -> None:
+    def rename(
+        self, target: str, *, overwrite: bool, replaces: ContainerWriter | None = None
+    ) -> None:
         """Give the file its final name, durably.
+
+        Parameters
+        ----------
+        target
+            The name.
+        overwrite
+            True replaces a file of that name.
+        replaces
+            The writer that holds the lock of that file, if it is the caller's own.
 
         Raises
         ------
+        LockedError
+            Another writer has the file that would be replaced: its samples would be lost.
         ExistingFileError
             A file of that name has appeared and ``overwrite`` is False.
         """
         try:
-            if overwrite or os.name == "nt":
-                os.replace(self.path, target) if overwrite else os.rename(self.path, target)
-            else:
-                # A link fails if the name is taken, where a rename would replace silently.
-                _link_or_rename(self.path, target)
+            with contextlib.ExitStack() as guard:
+                if overwrite and replaces is None:
+                    guard.enter_context(hold(target))
+                if not system.calls.renames_open_files:
+                    # The locks go too early; what follows is one call.
+                    guard.close()
+                    self.close()
+                if overwrite:
+                    os.replace(self._place, target)
+                else:
+                    # A link fails if the name is taken, where a rename would replace silently.
+                    _link_or_rename(self._place, target)
             system.calls.sync_folder(os.path.dirname(os.path.abspath(target)))
         except OSError as error:
             raise system_call_error(
                 error, f"{self.path} cannot be given its final name", target
             ) from error
         self.path = target
+        self._place = os.path.abspath(target)
+
+    def unlink(self) -> None:
+        """Take the file's name away, as far as the system lets us."""
+        with contextlib.suppress(OSError):
+            os.unlink(self._place)
 
     def abandon(self) -> None:
-        """Cut off what stands behind the last checkpoint, as far as the system lets us."""
+        """Cut off what stands behind the last checkpoint, as far as the system lets us.
+
+        Before the first checkpoint, whole entries stay: `repair` can save them.
+        """
         try:
-            os.ftruncate(self._descriptor, self.durable)
-            self.position = self.durable
+            os.ftruncate(self._descriptor, self.durable or self._entries_stop)
+            self.position = self.durable or self._entries_stop
         except OSError:  # the tail stays: a reader sees a torn append and opens the checkpoint
             return
+
+    def discard(self) -> None:
+        """Remove the file and close it."""
+        if system.calls.renames_open_files:
+            # Under the lock: nobody else can have taken the file over meanwhile.
+            self.unlink()
+            self.close()
+        else:
+            self.close()
+            self.unlink()
 
     def close(self) -> None:
         """Give the lock back and close the file; again is allowed."""
@@ -202,6 +265,8 @@ class ContainerWriter:
             self._closed = True
             self._unlock()
             os.close(self._descriptor)
+            # Its number may soon be another file's.
+            self._descriptor = -1
 
     def _write(self, pieces: list[bytes | memoryview], offset: int) -> int:
         try:
@@ -217,13 +282,49 @@ class ContainerWriter:
             self.abandon()
             raise self._refused(error, what) from error
 
+    def _check_sound(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
     def _refused(self, error: OSError, what: str) -> ChunkStoreError:
         kept = (
             f"everything up to the last checkpoint ({self.durable} bytes) is kept"
             if self.durable
             else "nothing was acknowledged yet"
         )
-        return system_call_error(error, f"the file cannot be {what}; {kept}", self.path)
+        self._failure = system_call_error(error, f"the file cannot be {what}; {kept}", self.path)
+        return self._failure
+
+
+@contextlib.contextmanager
+def hold(path: str) -> Iterator[None]:
+    """Keep other writers from a file, if there is one that we may write, inside a ``with`` block.
+
+    Raises
+    ------
+    LockedError
+        Another writer has it.
+    """
+    try:
+        held = ContainerWriter(path, create=False)
+    except (MissingFileError, PermissionRefusedError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        held.close()
+
+
+def _locked_message(path: str) -> str:
+    message = (
+        "another writer has the file: one writer at a time; wait until it is closed (it may be "
+        "one of this process that was never closed)"
+    )
+    lock_path = path + system.LOCK_SUFFIX
+    if os.path.exists(lock_path):
+        message += f". If no writer is left, remove {lock_path}"
+    return message
 
 
 def _link_or_rename(source: str, target: str) -> None:
@@ -234,7 +335,7 @@ def _link_or_rename(source: str, target: str) -> None:
     except OSError:
         # A file system without hard links: check, then rename.
         if os.path.exists(target):
-            raise FileExistsError(17, os.strerror(17), target) from None
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
         os.rename(source, target)
     else:
         os.unlink(source)

@@ -201,7 +201,10 @@ def test_a_sync_that_fails_is_never_reported_as_a_checkpoint(tmp_path, syncs):
         with pytest.raises(SystemCallError, match="cannot be made durable; nothing was") as caught:
             append_checkpoint(writer, [], {b"x/c/0": b"data"})
         assert caught.value.errno == errno.EIO
-        assert (writer.durable, path.stat().st_size) == (0, 0)
+        # Nothing is acknowledged; the whole entry stays for a repair, the directory does not.
+        assert (writer.durable, path.stat().st_size) == (0, 39)
+        with pytest.raises(SystemCallError, match="cannot be made durable; nothing was"):
+            writer.append_entry(b"x/c/1", b"more", 0)
         writer.close()
 
 
