@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import chunkstore as cs
+from chunkstore.upper import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -175,6 +176,62 @@ def compact(*, file: str, out: str | None, overwrite: bool, as_json: bool) -> No
         f"{report.out}: {format_nbytes(report.nbytes_before)} before, "
         f"{format_nbytes(report.nbytes_after)} now"
     )
+
+
+@main.command(
+    epilog="Example: chunkstore predict model.keras train.zarr.zip out.zarr.zip --array x --keep y"
+)
+@click.argument("model", type=click.Path(exists=True, dir_okay=False))
+@click.argument("file", type=click.Path())
+@click.argument("out", type=click.Path())
+@click.option("--array", "arrays", multiple=True, help="An input of the model; repeat for several.")
+@click.option(
+    "--output", "outputs", multiple=True, help="Name of an output, or of a layer; repeatable."
+)
+@click.option("--keep", multiple=True, help="An array of FILE to copy along; repeatable.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Samples at a time, default 256.")
+@click.option("--dtype", help="Type of the stored outputs, such as float16.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT, or an unfinished one of another run.")
+@_report_errors
+def predict(
+    *,
+    model: str,
+    file: str,
+    out: str,
+    arrays: tuple[str, ...],
+    outputs: tuple[str, ...],
+    keep: tuple[str, ...],
+    batch_size: int | None,
+    dtype: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Write the outputs of a Keras MODEL for the samples of FILE into OUT.
+
+    A run that was killed goes on where it was when it is started again. The environment variable
+    KERAS_BACKEND chooses what computes: jax, torch or tensorflow.
+    """
+    loaded = resolve("chunkstore.adapters.keras", "load_model")(model)
+    with cs.open(file) as store:
+        cs.predict(
+            loaded,
+            store,
+            out,
+            arrays=arrays[0] if len(arrays) == 1 else arrays or None,
+            batch_size=batch_size,
+            outputs=outputs or None,
+            dtype=dtype,
+            keep=keep,
+            overwrite=overwrite,
+        )
+    with cs.open(out) as store:
+        facts = _describe_store(store)
+    if as_json:
+        _print_json(facts)
+        return
+    for array in facts["arrays"]:
+        click.echo(f"{array['name']}: {_format_shape(array['shape'])} {array['dtype']}")
+    click.echo(f"{facts['path']}: {format_nbytes(facts['file_nbytes'])}")
 
 
 def _describe_store(store: cs.Store) -> dict[str, Any]:

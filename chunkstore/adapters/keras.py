@@ -9,6 +9,7 @@ Facts: keras 3.15, ``keras/src/trainers/data_adapters``.
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -180,12 +181,20 @@ def select_layers(model: Any, names: Sequence[str]) -> Any:
 
 
 def model_digest(model: Any) -> str | None:
-    """Return a digest of a model's structure and weights; None if Keras cannot describe it."""
+    """Return a digest of a model's structure, the code of its parts, and its weights.
+
+    None if Keras cannot describe the model.
+    """
     try:
-        description = model.to_json()
+        # Not to_json: it describes the optimizer as well, which changes no output.
+        description = json.dumps(model.get_config(), default=repr)
     except (NotImplementedError, TypeError, ValueError):
         return None
     digest = hashlib.blake2b(description.encode(), digest_size=16)
+    for part in (model, *model.layers):
+        code = getattr(type(part).call, "__code__", None)
+        digest.update(f"{type(part).__qualname__} ".encode())
+        digest.update(b"" if code is None else code.co_code)
     for weight in model.weights:
         value = keras.ops.convert_to_numpy(weight.value)
         digest.update(f"{value.shape} {value.dtype.str} ".encode())

@@ -1,0 +1,182 @@
+"""Does predict ask Keras models on every backend: whole, by layer, and again after a kill?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import chunkstore as cs
+from chunkstore.cli import main
+from tests import support
+
+keras = support.require("keras")
+
+from chunkstore.adapters.keras import model_digest  # noqa: E402 - needs Keras
+from tests.adapters.keras_models import weights_of  # noqa: E402 - needs Keras
+
+NUM_SAMPLES = 83
+BATCH_SIZE = 16
+
+
+@pytest.fixture(scope="module")
+def x():
+    return np.random.default_rng(0).normal(size=(NUM_SAMPLES, 12)).astype(np.float32)
+
+
+def make_model():
+    """Return a model of the same names and weights each time."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((12,), name="x")
+    hidden = keras.layers.Dense(64, activation="tanh", name="features")(inputs)
+    dropped = keras.layers.Dropout(0.5, name="dropped")(hidden)
+    label = keras.layers.Dense(5, activation="softmax", name="label")(dropped)
+    return keras.Model(inputs, label, name="small")
+
+
+def expected_of(model, x):
+    return model.predict(x, batch_size=BATCH_SIZE, verbose=0)
+
+
+def test_the_file_equals_predict_bit_for_bit(x, tmp_path):
+    model = make_model()
+    cs.predict(model, {"x": x}, tmp_path / "out.zarr.zip", batch_size=BATCH_SIZE)
+    got = cs.load(tmp_path / "out.zarr.zip")["output"]
+    np.testing.assert_array_equal(got, expected_of(model, x))
+
+
+@pytest.mark.parametrize("names", [("features", "label"), "features"], ids=["two", "one"])
+def test_names_of_layers_store_the_outputs_of_these_layers(x, tmp_path, names):
+    model = make_model()
+    cs.predict(model, {"x": x}, tmp_path / "out.zarr.zip", batch_size=BATCH_SIZE, outputs=names)
+    got = cs.load(tmp_path / "out.zarr.zip")
+    wanted = (names,) if isinstance(names, str) else names
+    assert tuple(got) == wanted
+    for name in wanted:
+        part = keras.Model(model.input, model.get_layer(name).output)
+        np.testing.assert_allclose(got[name], expected_of(part, x), rtol=1e-6, atol=1e-7)
+
+
+def test_a_name_that_is_no_layers_names_the_output(x, tmp_path):
+    model = make_model()
+    cs.predict(model, {"x": x}, tmp_path / "out.zarr.zip", batch_size=BATCH_SIZE, outputs="class")
+    assert list(cs.load(tmp_path / "out.zarr.zip")) == ["class"]
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt(model, monkeypatch, after):
+    """Let a model fail at its next batches."""
+    whole, calls = model.predict_on_batch, []
+
+    def predict_on_batch(inputs):
+        if len(calls) == after:
+            raise Interrupted
+        calls.append(len(inputs))
+        return whole(inputs)
+
+    monkeypatch.setattr(model, "predict_on_batch", predict_on_batch)
+    return calls
+
+
+def test_the_same_model_goes_on_and_ends_in_the_same_bytes(x, tmp_path, monkeypatch):
+    out, whole = tmp_path / "out.zarr.zip", tmp_path / "whole.zarr.zip"
+    cs.predict(make_model(), {"x": x}, whole, batch_size=BATCH_SIZE)
+    model = make_model()
+    interrupt(model, monkeypatch, after=3)
+    with pytest.raises(Interrupted):
+        cs.predict(model, {"x": x}, out, batch_size=BATCH_SIZE)
+    model = make_model()
+    calls = interrupt(model, monkeypatch, after=100)
+    cs.predict(model, {"x": x}, out, batch_size=BATCH_SIZE)
+    assert 0 < sum(calls) < NUM_SAMPLES
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_the_digest_follows_structure_and_weights_but_not_the_optimizer():
+    digests = [model_digest(make_model()) for _ in range(2)]
+    compiled = make_model()
+    compiled.compile(keras.optimizers.Adam(0.1), "mse")
+    assert {*digests, model_digest(compiled)} == {digests[0]}
+    other = make_model()
+    other.get_layer("dropped").rate = 0.25
+    assert model_digest(other) != digests[0]
+
+
+def test_features_of_other_weights_are_never_continued(x, tmp_path, monkeypatch):
+    out = tmp_path / "out.zarr.zip"
+    model = make_model()
+    with monkeypatch.context() as patch:
+        interrupt(model, patch, after=3)
+        with pytest.raises(Interrupted):
+            cs.predict(model, {"x": x}, out, batch_size=BATCH_SIZE)
+    values = weights_of(model)
+    values[0][0, 0] += 1
+    model.weights[0].assign(values[0])
+    with pytest.raises(FileExistsError, match="was begun with another model"):
+        cs.predict(model, {"x": x}, out, batch_size=BATCH_SIZE)
+    cs.predict(model, {"x": x}, out, batch_size=BATCH_SIZE, overwrite=True)
+    np.testing.assert_array_equal(cs.load(out)["output"], expected_of(model, x))
+
+
+def test_the_loader_that_trained_a_model_is_the_source_of_its_predictions(x, tmp_path):
+    model = make_model()
+    out = tmp_path / "out.zarr.zip"
+    arrays = {"x": x, "y": np.arange(NUM_SAMPLES)}
+    with cs.Loader(arrays, ("x", "y"), batch_size=BATCH_SIZE) as loader:
+        cs.predict(model, loader, out, keep="y")
+    got = cs.load(out)
+    np.testing.assert_array_equal(got["output"], expected_of(model, x))
+    np.testing.assert_array_equal(got["y"], arrays["y"])
+
+
+@pytest.mark.parametrize("form", ["list", "dict"])
+def test_several_outputs_of_a_model_become_several_arrays(x, tmp_path, form):
+    model = make_model()
+    features = model.get_layer("features").output
+    outputs = [features, model.output] if form == "list" else {"f": features, "l": model.output}
+    several = keras.Model(model.input, outputs)
+    out = tmp_path / "out.zarr.zip"
+    cs.predict(several, {"x": x}, out, batch_size=BATCH_SIZE)
+    got = cs.load(out)
+    assert list(got) == (["output_0", "output_1"] if form == "list" else ["f", "l"])
+    expected = several.predict(x, batch_size=BATCH_SIZE, verbose=0)
+    wanted = expected if form == "list" else list(expected.values())
+    for array, value in zip(got.values(), wanted, strict=True):
+        np.testing.assert_array_equal(array, value)
+
+
+@pytest.mark.parametrize("form", ["tuple", "dict"])
+def test_several_inputs_reach_a_model_in_its_structure(x, tmp_path, form):
+    keras.utils.set_random_seed(1)
+    a, b = keras.Input((12,), name="a"), keras.Input((12,), name="b")
+    total = keras.layers.Dense(2)(keras.layers.Concatenate()([a, b]))
+    model = keras.Model([a, b] if form == "tuple" else {"a": a, "b": b}, total)
+    arrays = {"a": x, "b": -x}
+    names = ("a", "b") if form == "tuple" else {"a": "a", "b": "b"}
+    out = tmp_path / "out.zarr.zip"
+    cs.predict(model, arrays, out, arrays=names, batch_size=BATCH_SIZE)
+    given = [x, -x] if form == "tuple" else arrays
+    np.testing.assert_array_equal(
+        cs.load(out)["output"], model.predict(given, batch_size=BATCH_SIZE, verbose=0)
+    )
+
+
+def test_the_command_line_predicts_with_a_saved_model(x, tmp_path):
+    model = make_model()
+    model.save(tmp_path / "model.keras")
+    cs.save(tmp_path / "in.zarr.zip", {"x": x, "y": np.arange(NUM_SAMPLES)})
+    paths = [str(tmp_path / name) for name in ("model.keras", "in.zarr.zip", "out.zarr.zip")]
+    options = ["--array", "x", "--keep", "y", "--output", "features", "--output", "label"]
+    run = ["predict", *paths, *options, "--batch-size", str(BATCH_SIZE)]
+    result = CliRunner().invoke(main, run)
+    assert result.exit_code == 0, result.output
+    assert "features: 83x64 float32\nlabel: 83x5 float32\ny: 83 int64" in result.output
+    got = cs.load(paths[2])
+    np.testing.assert_allclose(got["label"], expected_of(model, x), rtol=1e-5, atol=1e-7)
+    again = CliRunner().invoke(main, run)
+    assert again.exit_code == 2
+    assert "overwrite=True replaces it" in again.output
