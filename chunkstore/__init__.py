@@ -34,8 +34,10 @@ from chunkstore.store import (
 from chunkstore.store import open_store as open
 
 if TYPE_CHECKING:
+    from chunkstore import transforms
     from chunkstore.pipeline.loader import Loader
     from chunkstore.predicting.run import predict
+    from chunkstore.statistics import mean, std
 
 __version__ = "0.1.0"
 
@@ -58,22 +60,33 @@ __all__ = [
     "create",
     "defaults",
     "load",
+    "mean",
     "open",
     "predict",
     "repair",
     "save",
+    "std",
+    "transforms",
     "verify",
 ]
 
 # Upper layers are imported when they are first asked for: a program that only writes needs none.
-_LAZY = {"Loader": "chunkstore.pipeline.loader", "predict": "chunkstore.predicting.run"}
+_LAZY = {
+    "Loader": "chunkstore.pipeline.loader",
+    "mean": "chunkstore.statistics",
+    "predict": "chunkstore.predicting.run",
+    "std": "chunkstore.statistics",
+    # A module.
+    "transforms": "chunkstore.transforms",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         import importlib
 
-        value = getattr(importlib.import_module(_LAZY[name]), name)
+        module = importlib.import_module(_LAZY[name])
+        value = module if module.__name__ == f"chunkstore.{name}" else getattr(module, name)
         globals()[name] = value
         return value
     raise AttributeError(f"module 'chunkstore' has no attribute {name!r}")

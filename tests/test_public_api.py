@@ -28,10 +28,13 @@ PUBLIC_NAMES = [
     "create",
     "defaults",
     "load",
+    "mean",
     "open",
     "predict",
     "repair",
     "save",
+    "std",
+    "transforms",
     "verify",
 ]
 

@@ -1,0 +1,134 @@
+"""What are the mean and the spread of an array that does not fit in memory?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from chunkstore.pipeline.loader import Loader
+from chunkstore.settings import DEFAULT_CHUNK_NBYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from chunkstore.pipeline.source import ChunkSource
+
+Per = Literal["channel", "image"]
+
+
+def mean(
+    arrays: Mapping[str, ChunkSource | NDArray[Any]],
+    name: str,
+    *,
+    per: Per = "channel",
+    memory: int | str = "512MiB",
+) -> NDArray[np.float64]:
+    """Return the mean of an array in one pass over it.
+
+    Parameters
+    ----------
+    arrays
+        What a `chunkstore.Loader` takes: a store, a part of one, or a dict of arrays.
+    name
+        Which of them.
+    per
+        ``"channel"``: one number for each index of the last axis. ``"image"``: one for each
+        element of a sample.
+    memory
+        Ceiling for decoded data.
+
+    Returns
+    -------
+    mean
+        Shape ``(channels,)`` or ``sample_shape``; shape ``()`` where a sample is one number.
+
+    Raises
+    ------
+    ValueError
+        If there are no samples.
+
+    Examples
+    --------
+    >>> arrays = {"x": np.array([[[0, 10], [2, 30]], [[4, 50], [6, 70]]], np.uint8)}
+    >>> mean(arrays, "x").tolist(), mean(arrays, "x", per="image").tolist()
+    ([3.0, 40.0], [[2.0, 30.0], [4.0, 50.0]])
+    """
+    return _moments(arrays, name, per=per, memory=memory).mean
+
+
+def std(
+    arrays: Mapping[str, ChunkSource | NDArray[Any]],
+    name: str,
+    *,
+    per: Per = "channel",
+    memory: int | str = "512MiB",
+) -> NDArray[np.float64]:
+    """Return the standard deviation of an array in one pass over it; see `mean`.
+
+    Examples
+    --------
+    >>> std({"x": np.array([[1.0, 5.0], [3.0, 5.0]])}, "x").tolist()
+    [1.0, 0.0]
+    """
+    moments = _moments(arrays, name, per=per, memory=memory)
+    return np.sqrt(moments.squares / moments.count)
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """How many values there were, their mean, and their summed squared distances from it."""
+
+    count: int
+    mean: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, samples: NDArray[Any], axes: tuple[int, ...]) -> _Moments:
+        """Return the moments of some samples over some axes."""
+        count = int(np.prod([samples.shape[axis] for axis in axes]))
+        middle = samples.mean(axis=axes, dtype=np.float64)
+        distances = samples - middle
+        distances *= distances
+        return cls(count, middle, distances.sum(axis=axes))
+
+    def joined(self, other: _Moments) -> _Moments:
+        """Return the moments of both together (Chan, Golub and LeVeque, 1979)."""
+        count = self.count + other.count
+        gap = other.mean - self.mean
+        share = other.count / count
+        return _Moments(
+            count,
+            self.mean + gap * share,
+            self.squares + other.squares + gap * gap * (self.count * share),
+        )
+
+
+def _moments(
+    arrays: Mapping[str, ChunkSource | NDArray[Any]], name: str, *, per: Per, memory: int | str
+) -> _Moments:
+    if per not in get_args(Per):
+        raise ValueError(f"per must be 'channel' or 'image', got {per!r}")
+    with Loader(
+        arrays, name, batch_size=1, shuffle=False, memory=memory, rank=0, world_size=1
+    ) as probe:
+        empty = probe.empty_batch
+    if empty.dtype.kind not in "iufb":
+        raise TypeError(f"array {name!r} has values of {empty.dtype}, which have no mean")
+    # A sample's last axis is the channels; one of a single number has none.
+    axes = tuple(range(max(empty.ndim - 1, 1))) if per == "channel" else (0,)
+    sample_nbytes = max(empty.dtype.itemsize * int(np.prod(empty.shape[1:])), 1)
+    batch_size = max(DEFAULT_CHUNK_NBYTES // sample_nbytes, 1)
+    total: _Moments | None = None
+    with Loader(
+        arrays, name, batch_size=batch_size, shuffle=False, memory=memory, rank=0, world_size=1
+    ) as loader:
+        for samples in loader:
+            moments = _Moments.of(samples, axes)
+            total = moments if total is None else total.joined(moments)
+    if total is None:
+        raise ValueError(f"array {name!r} has no samples, so it has no mean")
+    return total
