@@ -140,7 +140,7 @@ class ContainerWriter:
             The system refused, for example because the disk is full. The file is cut back to the
             last checkpoint.
         """
-        self._check_sound()
+        self.check_sound()
         offset = self.position
         header = layout.build_local_header(name, crc, memoryview(data).nbytes)
         self.position += self._write([header, data], offset)
@@ -153,7 +153,7 @@ class ContainerWriter:
 
     def overwrite_entry(self, name: bytes, data: bytes, crc: int, *, offset: int) -> None:
         """Write an entry over one of the same name and size that no checkpoint lists."""
-        self._check_sound()
+        self.check_sound()
         header = layout.build_local_header(name, crc, len(data))
         self._write([header, data], offset)
 
@@ -172,7 +172,7 @@ class ContainerWriter:
         SystemCallError
             The system refused; the last checkpoint is still in force.
         """
-        self._check_sound()
+        self.check_sound()
         self._call("made durable", system.calls.sync_data, self._descriptor)
         start = self.position
         pending: list[bytes] = []
@@ -282,7 +282,8 @@ class ContainerWriter:
             self.abandon()
             raise self._refused(error, what) from error
 
-    def _check_sound(self) -> None:
+    def check_sound(self) -> None:
+        """Raise what the system refused, if it refused a write."""
         if self._failure is not None:
             raise self._failure
 

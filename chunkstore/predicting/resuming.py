@@ -153,7 +153,7 @@ def open_writer(
     if state is not None and is_free and Path(partial).exists():
         found, is_whole = _read_partial(partial, num_samples, state["batch_size"])
         if found == state and is_whole:
-            writer = append(out, resume=True)
+            writer = append(out, resume=True, overwrite=overwrite)
             writer.attributes = attributes
             return writer
         if found is not None and found != state and not overwrite:

@@ -18,7 +18,7 @@ from chunkstore.store.indexing import select
 from chunkstore.store.nodes import OWN_ATTRIBUTES, chunk_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # Below this a second thread costs more than it brings.
 _PARALLEL_NBYTES = 4 << 20
 _MAX_THREADS = 8
+_FEW_CHUNKS = 1024
 
 
 class Array:
@@ -347,8 +348,21 @@ class Array:
             for future in [pool.submit(stripe, first) for first in range(threads)]:
                 future.result()
 
+    def stored_chunks(self) -> Sequence[int]:
+        """Return the chunks along axis 0 of which something is stored, or all if that is few more.
+
+        Other people's arrays may be a few chunks in a grid of billions.
+        """
+        table = self._node.table
+        if self.num_chunks <= 2 * table.num_stored + _FEW_CHUNKS:
+            return range(self.num_chunks)
+        index, _ = table.stored()
+        across = math.prod(self._metadata.grid.counts[1:])
+        found: list[int] = np.unique(index // across).tolist()
+        return found
+
     def __reduce__(self) -> Any:
-        return _reopen_array, (self._file.path, self.name, self.fingerprint)
+        return _reopen_array, (self._file.place, self.name, self.fingerprint)
 
 
 class ArrayReader:
@@ -448,7 +462,7 @@ class ArrayReader:
         else:
             _, trailing = logical_form(metadata)
             sample_shape = metadata.shape[1 : len(metadata.shape) - len(trailing)]
-        shape = (metadata.chunk_shape[0], *sample_shape)
+        shape = (metadata.chunk_shape[0], *sample_shape) if metadata.shape else ()
         nbytes = math.prod(shape) * self._dtype.itemsize
         if nbytes == 0:
             return _allocate(shape, self._dtype, self._node.path)

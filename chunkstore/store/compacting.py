@@ -21,7 +21,7 @@ from chunkstore.store.documents import (
 from chunkstore.store.nodes import OWN_ATTRIBUTES, chunk_key
 from chunkstore.store.open_file import OpenFile
 from chunkstore.store.report import CompactReport
-from chunkstore.store.store import PARTIAL_SUFFIX, check_is_file
+from chunkstore.store.store import PARTIAL_SUFFIX, check_is_file, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,10 +69,13 @@ def compact(
     >>> report.nbytes_after < report.nbytes_before
     True
     """
-    path = os.fspath(path)
+    path = path_of(path)
     check_is_file(path)
-    target = path if out is None else os.fspath(out)
-    if out is not None and os.path.exists(target) and not overwrite:
+    # Of a link, the file that it names is replaced.
+    target = os.path.realpath(path) if out is None else path_of(out)
+    if out is not None and os.path.exists(target):
+        check_is_file(target)
+    if out is not None and os.path.lexists(target) and not overwrite:
         raise ExistingFileError(
             "the file exists already; overwrite=True replaces it", target, errno=17
         )
@@ -88,15 +91,28 @@ def compact(
                     path,
                 )
             before = file.container.file.size()
-            after = _copy(file, target, replace=overwrite or out is None, progress=progress)
+            after = _copy(
+                file,
+                target,
+                replace=overwrite or out is None,
+                original=original if out is None else None,
+                progress=progress,
+            )
         finally:
             file.close()
     finally:
         original.close()
-    return CompactReport(path, target, before, after)
+    return CompactReport(path, path if out is None else target, before, after)
 
 
-def _copy(file: OpenFile, target: str, *, replace: bool, progress: bool | None) -> int:
+def _copy(
+    file: OpenFile,
+    target: str,
+    *,
+    replace: bool,
+    original: ContainerWriter | None,
+    progress: bool | None,
+) -> int:
     temporary = target + _COMPACT_SUFFIX
     if os.path.exists(temporary):
         # Left by a compact that was killed; its lock tells if it is still at work.
@@ -108,7 +124,7 @@ def _copy(file: OpenFile, target: str, *, replace: bool, progress: bool | None) 
         total = sum(node.table.encoded_nbytes for node in file.nodes.arrays.values())
         with progress_bar(total, what="compacting", show=progress) as advance:
             _copy_entries(file, container, advance)
-        container.rename(target, overwrite=replace)
+        container.rename(target, overwrite=replace, replaces=original)
     except BaseException:
         container.close()
         os.unlink(temporary)

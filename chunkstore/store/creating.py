@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from chunkstore.container.checksum import crc32
+from chunkstore.container.layout import LOCAL_SIGNATURE
 from chunkstore.container.scan import walk
-from chunkstore.container.writer import ContainerWriter
+from chunkstore.container.writer import ContainerWriter, hold
 from chunkstore.errors import (
+    ChunkStoreWarning,
     CorruptionError,
     ExistingFileError,
     FormatError,
@@ -20,8 +24,15 @@ from chunkstore.format.stored_dtype import to_stored
 from chunkstore.store.array import logical_form
 from chunkstore.store.nodes import OWN_ATTRIBUTES
 from chunkstore.store.open_file import OpenFile
-from chunkstore.store.spec import ArraySpec, Storage, storage_options
-from chunkstore.store.store import PARTIAL_SUFFIX, Store, check_is_file
+from chunkstore.store.samples import check_specs
+from chunkstore.store.spec import (
+    ArraySpec,
+    Storage,
+    check_attributes,
+    choose_chunk_lengths,
+    storage_options,
+)
+from chunkstore.store.store import PARTIAL_SUFFIX, Store, check_is_file, path_of
 from chunkstore.store.writer import Writer
 from chunkstore.system import ReadFile
 
@@ -71,7 +82,7 @@ def create(
     ExistingFileError
         The file, or an unfinished one of that name, exists and ``overwrite`` is False.
     LockedError
-        Another writer is creating it.
+        Another writer is creating it, or has the file that it would replace.
     ValueError
         A codec, level or shuffle that does not exist.
 
@@ -85,21 +96,26 @@ def create(
     >>> cs.open(path).num_samples
     30
     """
-    path = os.fspath(path)
+    path = path_of(path)
     storage = storage_options(codec, level, shuffle, chunk_nbytes)
-    if os.path.isdir(path):
+    if os.path.exists(path):
         check_is_file(path)
-    if os.path.exists(path) and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise ExistingFileError(
             "the file exists already; overwrite=True replaces it, chunkstore.append continues it",
             path,
-            errno=17,
+            errno=errno.EEXIST,
         )
+    with hold(path):  # what would be refused at the end is refused now
+        pass
+    check_attributes(dict(attributes or {}))
+    specs = check_specs(arrays or {})
+    choose_chunk_lengths(specs, target_nbytes=storage.chunk_nbytes)
     partial = path + PARTIAL_SUFFIX
     if os.path.exists(partial):
-        container = _take_over_partial(partial, path, overwrite=overwrite)
-    else:
-        container = ContainerWriter(partial, create=True)
+        # Last of all: from here on an unfinished file of that name is gone.
+        _drop_partial(partial, path, overwrite=overwrite)
+    container = ContainerWriter(partial, create=True)
     try:
         writer = Writer(
             container,
@@ -109,34 +125,37 @@ def create(
             overwrite=overwrite,
             attributes=attributes,
         )
-        writer.declare(arrays or {})
+        writer.declare(specs)
     except BaseException:
-        container.close()
-        os.unlink(partial)
+        container.discard()
         raise
     return writer
 
 
-def _take_over_partial(partial: str, path: str, *, overwrite: bool) -> ContainerWriter:
-    """Empty a partial file that no writer has any more, if that is allowed."""
+def _drop_partial(partial: str, path: str, *, overwrite: bool) -> None:
+    """Remove a partial file that no writer has any more, if that is allowed.
+
+    Its name is taken away, its bytes are left alone: after a crash between the two steps of a
+    rename, the finished file is the same one.
+    """
     container = ContainerWriter(partial, create=False)
     if not overwrite:
         container.close()
         raise ExistingFileError(
-            f"a writer of this file never finished and left {partial}. Continue it with "
-            "chunkstore.append(path, resume=True), save what is complete with `chunkstore repair`, "
-            "or drop it with overwrite=True",
+            f"a writer of this file never finished and left {partial}. "
+            "chunkstore.append(path, resume=True) goes on behind its last flush, `chunkstore "
+            "repair` saves every complete sample, overwrite=True drops it",
             path,
-            errno=17,
+            errno=errno.EEXIST,
         )
-    container.start_at(0)
-    return container
+    container.discard()
 
 
 def append(
     path: str | os.PathLike[str],
     *,
     resume: bool = False,
+    overwrite: bool = False,
     codec: str | None = None,
     level: int | None = None,
     shuffle: str | None = None,
@@ -149,7 +168,11 @@ def append(
         A file of ours.
     resume
         True continues a file whose `create` never finished, from its last flush; look at the
-        writer's ``num_samples`` to see where that was. A finished file is continued as usual.
+        writer's ``num_samples`` to see where that was. What was never flushed is dropped, with a
+        warning; `chunkstore.repair` would save the complete chunks of it. If there is no unfinished
+        file, the finished one is continued.
+    overwrite
+        True lets a file that is resumed replace a finished one of its name when it is closed.
     codec, level, shuffle
         For arrays that are added by ``put``; the arrays of the file keep theirs.
 
@@ -157,6 +180,8 @@ def append(
     ------
     IncompleteError
         There is only an unfinished file and ``resume`` is False.
+    ExistingFileError
+        There are a finished and an unfinished file, and ``overwrite`` is False.
     LockedError
         Another writer has the file.
     UnsupportedError
@@ -172,11 +197,23 @@ def append(
     >>> cs.open(path)["y"][...].tolist()
     [0, 1, 2, 3, 4, 5, 6, 7]
     """
-    path = os.fspath(path)
+    path = path_of(path)
     storage = storage_options(codec, level, shuffle, None)
     partial = path + PARTIAL_SUFFIX
     if resume and os.path.exists(partial):
-        return _continue(partial, path, storage, is_new=True)
+        if os.path.exists(path) and os.path.samefile(partial, path):
+            # A crash between the two steps of a rename: the file is finished.
+            os.unlink(partial)
+        elif os.path.exists(path) and not overwrite:
+            raise ExistingFileError(
+                f"there is a finished file, and {partial} of a writer that was to replace it and "
+                "never finished. To continue that one, overwrite=True; to keep the finished file, "
+                "remove the partial one",
+                path,
+                errno=errno.EEXIST,
+            )
+        else:
+            return _continue(partial, path, storage, is_new=True)
     check_is_file(path)
     return _continue(path, path, storage, is_new=False)
 
@@ -187,8 +224,8 @@ def _continue(file_path: str, path: str, storage: Storage, *, is_new: bool) -> W
         writer = Writer(container, path, storage=storage, is_new=is_new, overwrite=is_new)
         try:
             file = OpenFile(file_path)
-        except (IncompleteError, FormatError):
-            if not is_new:
+        except (IncompleteError, FormatError) as error:
+            if not is_new or (isinstance(error, FormatError) and not _is_begun(file_path)):
                 raise
             _continue_unflushed(writer, container, file_path)
             return writer
@@ -200,6 +237,13 @@ def _continue(file_path: str, path: str, storage: Storage, *, is_new: bool) -> W
         container.close()
         raise
     return writer
+
+
+def _is_begun(path: str) -> bool:
+    """Tell whether a file that is no zip could be the first bytes of one of ours."""
+    with open(path, "rb") as file:
+        head = file.read(len(LOCAL_SIGNATURE))
+    return len(head) < len(LOCAL_SIGNATURE) and LOCAL_SIGNATURE.startswith(head)
 
 
 def _continue_checkpoint(writer: Writer, container: ContainerWriter, file: OpenFile) -> None:
@@ -257,7 +301,7 @@ def _continue_unflushed(writer: Writer, container: ContainerWriter, path: str) -
     names = own.get("arrays", [])
     if root is None or any(f"{name}/zarr.json" not in documents for name in names):
         # Killed before its first append was through: nothing is known yet.
-        container.start_at(0)
+        _drop_unflushed(container, path, stop=0, scanned=stop)
         return
     arrays: dict[str, ArrayWriter] = {}
     for name in names:
@@ -271,6 +315,24 @@ def _continue_unflushed(writer: Writer, container: ContainerWriter, path: str) -
         reserve={name: (start, len(raw)) for name, (start, raw) in documents.items()},
         is_clean=False,
     )
+    _drop_unflushed(container, path, stop=stop, scanned=stop)
+
+
+def _drop_unflushed(container: ContainerWriter, path: str, *, stop: int, scanned: int) -> None:
+    """Cut off what no flush acknowledged, and say so if whole chunks are among it."""
+    file = ReadFile(path)
+    try:
+        size = file.size()
+        rest = next(walk(file, scanned, size), None)
+    finally:
+        file.close()
+    if rest is not None and rest.kind != "cut":
+        warnings.warn(
+            f"{path}: {size - stop} bytes of samples that were never flushed are dropped; its "
+            "writer stopped before the first flush",
+            ChunkStoreWarning,
+            stacklevel=5,
+        )
     container.start_at(stop)
     container.durable = 0
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from chunkstore.container.directory import build_records
 from chunkstore.container.reader import names_as_rows
-from chunkstore.store.nodes import FORMAT_VERSION, OWN_ATTRIBUTES
+from chunkstore.store.nodes import FORMAT_VERSION, METADATA_LIMIT_NBYTES, OWN_ATTRIBUTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,6 +75,11 @@ def metadata_documents(
 def encode_document(document: dict[str, Any], *, nbytes: int = 0) -> bytes:
     """Return a document as UTF-8 JSON, padded with spaces to at least ``nbytes``."""
     raw = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+    if len(raw) > METADATA_LIMIT_NBYTES:
+        raise ValueError(
+            f"the metadata of all arrays takes {len(raw)} bytes, at most {METADATA_LIMIT_NBYTES} "
+            "are allowed: give fewer arrays or smaller attributes"
+        )
     return raw.ljust(nbytes, b" ")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chunkstore.container.checksum import crc32
@@ -37,37 +38,38 @@ class ChunkPipeline:
 
     Notes
     -----
-    Threads: `submit`, `drain` and `close` are for one thread. The first error of any chunk is
-    raised by every later call.
+    Threads: `reserve`, `submit`, `drain` and `close` are for one thread. The first error of any
+    chunk is raised by every later call. That thread may be interrupted (Ctrl-C) at any moment:
+    it waits at queues only, because an interrupt can leave a semaphore or condition locked.
     """
 
     def __init__(self, container: ContainerWriter, *, threads: int) -> None:
         self._container = container
-        self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._slots = threading.BoundedSemaphore(threads * _CHUNKS_A_THREAD)
+        self._num_threads = threads
+        self._threads: list[threading.Thread] = []
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        # One token for each chunk that may still be submitted.
+        self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._num_slots = threads * _CHUNKS_A_THREAD
+        for _ in range(self._num_slots):
+            self._slots.put(None)
         self._num_reserved = 0
-        self._lock = threading.Lock()
-        self._idle = threading.Condition(self._lock)
-        self._submitted = 0
-        self._written = 0
+        self._take_lock = threading.Lock()
+        self._num_taken = 0
+        self._write_lock = threading.Lock()
+        self._num_written = 0
         self._is_writing = False
-        self._ready: dict[int, tuple[Any, ...]] = {}
+        self._ready: dict[int, tuple[_Task, Any, int]] = {}
         self._error: BaseException | None = None
-        self._threads = [
-            threading.Thread(target=self._work, name=f"chunkstore-encode-{i}", daemon=True)
-            for i in range(threads)
-        ]
-        self._started = False
 
     def reserve(self, count: int) -> None:
         """Wait until the next ``count`` chunks can be submitted without waiting.
 
-        An interrupt (Ctrl-C) arrives while a caller waits. Here it has not changed anything yet.
-        More than all places are never reserved: then `submit` waits for the rest.
+        What interrupts a caller does it while it waits: here it has not changed anything yet.
+        More than all slots are never reserved; `submit` waits for the rest.
         """
         while self._num_reserved < min(count, self._num_slots):
-            self._slots.acquire()
+            self._slots.get()
             self._num_reserved += 1
         self._raise()
 
@@ -94,20 +96,14 @@ class ChunkPipeline:
         done
             Called with ``chunk`` as soon as it is encoded.
         """
-        if self._num_reserved:
-            self._num_reserved -= 1
-        else:
-            self._slots.acquire()
-        if self._error is not None:
-            self._slots.release()
-            self._raise()
-        if not self._started:
-            self._started = True
-            for thread in self._threads:
-                thread.start()
-        number = self._submitted
-        self._submitted += 1
-        self._tasks.put((number, key, chunk, codecs, written, done))
+        self.reserve(1)
+        while len(self._threads) < self._num_threads:
+            name = f"chunkstore-encode-{len(self._threads)}"
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        self._num_reserved -= 1
+        self._tasks.put(_Task(key, chunk, codecs, written, done))
 
     def drain(self) -> None:
         """Return when everything submitted is in the file.
@@ -121,10 +117,11 @@ class ChunkPipeline:
         self._raise()
 
     def settle(self) -> None:
-        """Return when everything submitted is in the file, or after the first error."""
-        with self._idle:
-            while self._written < self._submitted and self._error is None:
-                self._idle.wait()
+        """Return when everything submitted is in the file, or given up after the first error."""
+        if self._threads:
+            reached: queue.SimpleQueue[None] = queue.SimpleQueue()
+            self._tasks.put(_Task(reached=reached))
+            reached.get()
 
     @property
     def has_failed(self) -> bool:
@@ -132,13 +129,12 @@ class ChunkPipeline:
         return self._error is not None
 
     def close(self) -> None:
-        """End the threads; chunks that are not written yet are dropped. Again is allowed."""
-        if self._started:
-            for _ in self._threads:
-                self._tasks.put(None)
-            for thread in self._threads:
-                thread.join()
-            self._started = False
+        """End the threads, when they are through with what was submitted. Again is allowed."""
+        # Each thread passes it on to the next.
+        self._tasks.put(None)
+        while self._threads:
+            self._threads[-1].join()
+            self._threads.pop()
 
     def _raise(self) -> None:
         if self._error is not None:
@@ -146,49 +142,61 @@ class ChunkPipeline:
 
     def _work(self) -> None:
         while True:
-            task = self._tasks.get()
+            with self._take_lock:
+                task = self._tasks.get()
+                number = self._num_taken
+                self._num_taken += 1
             if task is None:
+                self._tasks.put(None)
                 return
-            number, key, chunk, codecs, written, done = task
             encoded: Any = None
             crc = 0
-            if self._error is None:
+            if self._error is None and task.codecs is not None:
                 try:
-                    encoded = codecs.encode(chunk)
+                    encoded = task.codecs.encode(task.chunk)
                     crc = crc32(encoded)
                 except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
-                    self._fail(error)
-            if done is not None:
-                done(chunk)
-            del chunk, task
-            with self._lock:
-                self._ready[number] = (key, encoded, crc, written)
+                    self._error = self._error or error
+            if task.done is not None:
+                task.done(task.chunk)
+            task.chunk = None
+            with self._write_lock:
+                self._ready[number] = (task, encoded, crc)
+            del task, encoded
             self._write_ready()
 
     def _write_ready(self) -> None:
         """Write the chunks that are next, unless another thread is at it."""
         while True:
-            with self._lock:
-                if self._is_writing or self._written not in self._ready:
+            with self._write_lock:
+                if self._is_writing or self._num_written not in self._ready:
                     return
-                key, encoded, crc, written = self._ready.pop(self._written)
+                task, encoded, crc = self._ready.pop(self._num_written)
                 self._is_writing = True
             try:
-                if self._error is None:
-                    offset = self._container.append_entry(key.encode("ascii"), encoded, crc)
-                    written(offset, memoryview(encoded).nbytes, crc)
+                if self._error is None and task.written is not None:
+                    offset = self._container.append_entry(task.key.encode("ascii"), encoded, crc)
+                    task.written(offset, memoryview(encoded).nbytes, crc)
             except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
-                self._fail(error)
+                self._error = self._error or error
             finally:
                 del encoded
-                with self._idle:
+                with self._write_lock:
                     self._is_writing = False
-                    self._written += 1
-                    self._idle.notify_all()
-                self._slots.release()
+                    self._num_written += 1
+                if task.reached is None:
+                    self._slots.put(None)
+                else:
+                    task.reached.put(None)
 
-    def _fail(self, error: BaseException) -> None:
-        with self._idle:
-            if self._error is None:
-                self._error = error
-            self._idle.notify_all()
+
+@dataclass
+class _Task:
+    """A chunk to encode and write; or, with ``reached``, a mark that tells when it is its turn."""
+
+    key: str = ""
+    chunk: Any = None
+    codecs: CodecChain | None = None
+    written: Callable[[int, int, int], None] | None = None
+    done: Callable[[NDArray[Any]], None] | None = None
+    reached: queue.SimpleQueue[None] | None = None

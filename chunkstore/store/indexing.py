@@ -113,9 +113,13 @@ def _normalised(part: Any, name: str) -> Any:
         return part
     if not isinstance(part, bool | np.bool_):
         try:
-            return operator.index(part)
+            number = operator.index(part)
         except TypeError:
             pass
+        else:
+            if abs(number) > np.iinfo(np.int64).max:
+                raise IndexError(f"array {name!r}: sample {number} is out of bounds")
+            return number
     array = np.asarray(part)
     if array.dtype == np.bool_:
         if array.ndim == 0:

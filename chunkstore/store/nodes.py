@@ -40,7 +40,7 @@ FORMAT_VERSION = 1
 # The part of the root's and arrays' attributes that is ours.
 OWN_ATTRIBUTES = "chunkstore"
 _METADATA_NAMES = (b"zarr.json", b".zarray", b".zgroup", b".zattrs")
-_METADATA_LIMIT_NBYTES = 64 << 20
+METADATA_LIMIT_NBYTES = 64 << 20
 # Rows of one block handled as prefix groups before a lookup per row is cheaper.
 _MAX_GROUPS = 64
 
@@ -223,9 +223,9 @@ def _parse_metadata(
         row = found.get(name)
         if row is None:
             return None
-        if row.nbytes > _METADATA_LIMIT_NBYTES:
+        if row.nbytes > METADATA_LIMIT_NBYTES:
             raise FormatError(
-                f"metadata takes {row.nbytes} bytes, at most {_METADATA_LIMIT_NBYTES} are read",
+                f"metadata takes {row.nbytes} bytes, at most {METADATA_LIMIT_NBYTES} are read",
                 container.path,
                 name.decode("utf-8", "replace"),
                 row.offset,

@@ -36,6 +36,8 @@ class OpenFile:
         except BaseException:
             self.container.close()
             raise
+        # For other processes, and after a change of the working directory.
+        self.place = os.path.abspath(path)
         self._pool = ReaderPool(self.container, keep=_KEPT_READERS)
         self._pid = os.getpid()
         self.is_closed = False

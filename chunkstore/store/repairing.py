@@ -24,7 +24,7 @@ from chunkstore.store.nodes import OWN_ATTRIBUTES
 from chunkstore.store.report import RepairReport, merged
 from chunkstore.store.salvage import Salvage, salvage
 from chunkstore.store.spec import ArraySpec
-from chunkstore.store.store import PARTIAL_SUFFIX, check_is_file
+from chunkstore.store.store import PARTIAL_SUFFIX, check_is_file, path_of
 from chunkstore.system import ReadFile
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def repair(
     >>> report.recovered_samples, int(cs.open(report.out)["x"][-1])
     (1000, 999)
     """
-    path = os.fspath(path)
+    path = path_of(path)
     source = path
     try:
         check_is_file(path)
@@ -101,7 +101,7 @@ def repair(
         raise ValueError(
             "repair needs the path of a new file, `out`, unless it completes a partial one"
         )
-    target = os.fspath(out)
+    target = path_of(out)
     if os.path.abspath(target) == os.path.abspath(source):
         raise ValueError(f"repair writes a new file; out is the damaged one itself: {target}")
     if os.path.exists(target) and not overwrite:

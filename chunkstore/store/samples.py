@@ -11,7 +11,7 @@ from chunkstore.format.stored_dtype import stored_form
 from chunkstore.store.spec import ArraySpec
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -53,6 +53,18 @@ def check_array_name(name: str, others: Container[str] | None = None) -> None:
             raise ValueError(f"arrays {name!r} and {other!r}: one cannot lie inside the other")
 
 
+def check_specs(specs: Mapping[str, ArraySpec]) -> dict[str, ArraySpec]:
+    """Return specs by name, or raise for a name or a value that cannot be."""
+    for name, spec in specs.items():
+        check_array_name(name, set(specs) - {name})
+        if not isinstance(spec, ArraySpec):
+            raise TypeError(
+                f"array {name!r}: arrays maps names to chunkstore.ArraySpec, got "
+                f"{type(spec).__name__}"
+            )
+    return dict(specs)
+
+
 def spec_of(name: str, value: Any) -> ArraySpec:
     """Return the spec that a first block of samples implies."""
     check_array_name(name)
@@ -66,6 +78,16 @@ def spec_of(name: str, value: Any) -> ArraySpec:
         return ArraySpec(array.dtype, array.shape[1:])
     except TypeError as error:
         raise TypeError(f"array {name!r}: {error}") from None
+
+
+def as_array(name: str, value: Any) -> NDArray[Any]:
+    """Return what ``numpy.asarray`` makes of a value; TypeError where that would unmask values."""
+    if np.ma.is_masked(value):
+        raise TypeError(
+            f"array {name!r}: values are masked, and a mask cannot be stored: the hidden values "
+            "would become data. Give .filled(value), and the mask as an array of its own"
+        )
+    return np.asarray(value)
 
 
 def as_samples(name: str, value: Any, spec: ArraySpec) -> NDArray[Any]:
@@ -85,7 +107,7 @@ def as_samples(name: str, value: Any, spec: ArraySpec) -> NDArray[Any]:
     ValueError, TypeError
         Another sample shape or dtype. NaN is data and passes.
     """
-    array = np.asarray(value)
+    array = as_array(name, value)
     expected = f"expected shape (n, {', '.join(map(str, spec.sample_shape))})".replace(", )", ",)")
     if array.ndim == 0 or array.shape[1:] != spec.sample_shape:
         raise ValueError(
@@ -93,7 +115,8 @@ def as_samples(name: str, value: Any, spec: ArraySpec) -> NDArray[Any]:
             f"dtype {array.dtype}"
         )
     if array.dtype != spec.dtype:
-        if array.dtype.newbyteorder("=") != spec.dtype:
+        # Strings of any length, kind "T", have no byte order to ask for.
+        if array.dtype.kind == "T" or array.dtype.newbyteorder("=") != spec.dtype:
             raise TypeError(
                 f"array {name!r}: expected dtype {spec.dtype}, got {array.dtype}; convert it with "
                 f".astype({spec.dtype.str!r}) if that is what you want"
@@ -122,11 +145,12 @@ class _Source:
                 f"array {name!r}: its shape {shape} is not known before it is computed; for dask "
                 "call compute_chunk_sizes() first"
             )
-        self.dtype = np.dtype(dtype).newbyteorder("=")
+        self.name = name
         try:
-            stored_form(self.dtype)
+            stored_form(np.dtype(dtype))
         except TypeError as error:
             raise TypeError(f"array {name!r}: {error}") from None
+        self.dtype = np.dtype(dtype).newbyteorder("=")
 
     @property
     def nbytes(self) -> int:
@@ -144,7 +168,7 @@ class _Source:
 
     def block(self, start: int, stop: int) -> NDArray[Any]:
         """Return samples ``[start, stop)`` in memory."""
-        return np.asarray(self.value[start:stop])
+        return as_array(self.name, self.value[start:stop])
 
     def bounds(self) -> list[int] | None:
         """Return where dask's blocks begin and end along axis 0, else None."""

@@ -96,6 +96,8 @@ def save(
         ) as writer,
         progress_bar(total, what="writing", show=progress) as advance,
     ):
+        # The caller still has the arrays: an unfinished file would only stand in the way.
+        writer.keeps_unfinished = False
         widest = max(sources.values(), key=lambda source: source.nbytes)
         for start, stop in block_bounds(widest, writer.chunk_length):
             blocks = {name: source.block(start, stop) for name, source in sources.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +13,14 @@ import numpy as np
 from chunkstore import settings
 from chunkstore.format.codecs import CODEC_NAMES
 from chunkstore.format.stored_dtype import stored_form
+from chunkstore.store.nodes import METADATA_LIMIT_NBYTES, OWN_ATTRIBUTES
 
 # numcodecs takes buffers below 2 GiB.
 MAX_CHUNK_NBYTES = (1 << 31) - 1
+# Readers refuse larger metadata, which holds the attributes of all arrays once more.
+MAX_ATTRIBUTES_NBYTES = METADATA_LIMIT_NBYTES // 4
+# A chunk may be so many times larger than aimed at, to keep its samples aligned with other chunks.
+_MOST_TARGETS = 8
 SHUFFLES = ("auto", "none", "byte", "bit")
 
 
@@ -56,9 +63,9 @@ class ArraySpec:
     attributes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        dtype = np.dtype(self.dtype).newbyteorder("=")
+        dtype = np.dtype(self.dtype)
         stored_form(dtype)  # refuses what cannot be stored
-        object.__setattr__(self, "dtype", dtype)
+        object.__setattr__(self, "dtype", dtype.newbyteorder("="))
         shape = tuple(int(n) for n in np.atleast_1d(np.asarray(self.sample_shape, np.int64)))
         if any(n < 0 for n in shape):
             raise ValueError(f"sample_shape must not be negative, got {self.sample_shape}")
@@ -71,6 +78,8 @@ class ArraySpec:
             isinstance(self.chunk_length, bool) or self.chunk_length < 1
         ):
             raise ValueError(f"chunk_length must be at least 1 sample, got {self.chunk_length}")
+        check_attributes(self.attributes)
+        object.__setattr__(self, "attributes", copy.deepcopy(self.attributes))
 
     @property
     def sample_nbytes(self) -> int:
@@ -123,6 +132,51 @@ def check_shuffle(shuffle: str) -> None:
         raise ValueError(f"shuffle must be one of {', '.join(SHUFFLES)}; got {shuffle!r}")
 
 
+def check_attributes(attributes: Any) -> None:
+    """Raise TypeError or ValueError unless attributes are a dict that JSON gives back as it is."""
+    if not isinstance(attributes, dict):
+        raise TypeError(f"attributes are a dict, got {type(attributes).__name__}")
+    if OWN_ATTRIBUTES in attributes:
+        raise ValueError(
+            f"the attribute name {OWN_ATTRIBUTES!r} belongs to the file format; choose another"
+        )
+    try:
+        nbytes = len(json.dumps(attributes, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"attributes must be JSON values (NaN is none): {error}") from None
+    if nbytes > MAX_ATTRIBUTES_NBYTES:
+        raise ValueError(
+            f"attributes take {nbytes} bytes as JSON, at most {MAX_ATTRIBUTES_NBYTES} are allowed; "
+            "store what is large as an array, with put(name, array, aligned=False)"
+        )
+    values: list[Any] = [attributes]
+    while values:
+        value = values.pop()
+        if isinstance(value, dict):
+            for key in value:
+                if not isinstance(key, str):
+                    raise TypeError(
+                        f"attributes must be JSON values, whose keys are strings; got the key "
+                        f"{key!r} of type {type(key).__name__}"
+                    )
+            values += value.values()
+        elif isinstance(value, list | tuple):
+            values += value
+
+
+def _base_for(base: int, spec: ArraySpec, target_nbytes: int) -> int:
+    """Return a chunk length for a wider sample than the base was made for.
+
+    Halved while chunks are too large, so that chunks of one array lie inside chunks of the other.
+    """
+    sample_nbytes = max(1, spec.sample_nbytes)
+    while base % 2 == 0 and base * sample_nbytes > target_nbytes:
+        base //= 2
+    if base * sample_nbytes > _MOST_TARGETS * target_nbytes:
+        return max(1, target_nbytes // sample_nbytes)
+    return base
+
+
 def choose_chunk_lengths(
     specs: dict[str, ArraySpec], *, target_nbytes: int, base: int | None = None
 ) -> dict[str, int]:
@@ -142,6 +196,8 @@ def choose_chunk_lengths(
     The widest sample decides the base; a narrower array takes the base times the smallest power
     of two that makes a chunk of 16 KiB, so that samples stay aligned without tiny entries.
     """
+    if not specs:
+        return {}
     if base is None:
         given = [s for s in specs.values() if s.chunk_length is not None]
         widest = max(specs.values(), key=lambda spec: spec.sample_nbytes)
@@ -156,7 +212,7 @@ def choose_chunk_lengths(
         if spec.chunk_length is not None:
             lengths[name] = spec.chunk_length
         else:
-            length = base
+            length = _base_for(base, spec, target_nbytes)
             while length * max(1, spec.sample_nbytes) < settings.LEAST_CHUNK_NBYTES:
                 length *= 2
             lengths[name] = length

@@ -164,7 +164,7 @@ class Store(Mapping[str, Array]):
         return id(self)
 
     def __reduce__(self) -> Any:
-        return open_store, (self.path,)
+        return open_store, (self._file.place,)
 
 
 def open_store(path: str | os.PathLike[str]) -> Store:
@@ -205,7 +205,7 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     (100, ['x', 'y'], [10, 11, 12])
     >>> store.close()
     """
-    path = os.fspath(path)
+    path = path_of(path)
     check_is_file(path)
     store = Store(OpenFile(path))
     torn = store._file.container.checkpoint.torn_nbytes
@@ -218,6 +218,14 @@ def open_store(path: str | os.PathLike[str]) -> Store:
             stacklevel=2,
         )
     return store
+
+
+def path_of(path: str | os.PathLike[str]) -> str:
+    """Return a caller's path as a string; TypeError or ValueError for what is no path."""
+    name = os.fsdecode(path)
+    if not name:
+        raise ValueError("the path of a file is wanted, got an empty one")
+    return name
 
 
 def check_is_file(path: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,10 @@ from chunkstore.store.array import Array
 from chunkstore.store.nodes import is_strange
 from chunkstore.store.open_file import OpenFile
 from chunkstore.store.report import Problem, VerifyReport
-from chunkstore.store.store import check_is_file
+from chunkstore.store.store import check_is_file, path_of
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
 
@@ -52,7 +52,7 @@ def verify(path: str | os.PathLike[str], *, progress: bool | None = None) -> Ver
     >>> cs.verify(path).ok
     True
     """
-    path = os.fspath(path)
+    path = path_of(path)
     check_is_file(path)
     try:
         file = OpenFile(path, lenient=True)
@@ -94,12 +94,13 @@ def verify_chunks(array: Array, advance: Callable[[int], None]) -> list[Problem]
     """Read and decode every stored chunk of an array on all cores; return what is wrong."""
     problems: list[Problem] = []
     lock = threading.Lock()
-    threads = max(1, min(system.calls.available_cores(), array.num_chunks))
+    chunks = array.stored_chunks()
+    threads = max(1, min(system.calls.available_cores(), len(chunks)))
 
     def stripe(first: int) -> None:
         reader = array.open_reader()
         try:
-            for chunk_index in range(first, array.num_chunks, threads):
+            for chunk_index in chunks[first::threads]:
                 before = reader.read_nbytes
                 problem = None
                 try:

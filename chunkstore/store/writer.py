@@ -26,7 +26,6 @@ from chunkstore.store.documents import (
     reserve_nbytes,
 )
 from chunkstore.store.encoding import ChunkPipeline
-from chunkstore.store.nodes import OWN_ATTRIBUTES
 from chunkstore.store.samples import (
     as_samples,
     as_source,
@@ -34,7 +33,7 @@ from chunkstore.store.samples import (
     iter_blocks,
     spec_of,
 )
-from chunkstore.store.spec import ArraySpec, choose_chunk_lengths
+from chunkstore.store.spec import ArraySpec, check_attributes, choose_chunk_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,6 +56,8 @@ class Writer:
     ----------
     attributes
         The user's attributes of the file, JSON values; change them until the file is closed.
+    keeps_unfinished
+        False removes a new file that an error ends before its first flush.
 
     Notes
     -----
@@ -75,7 +76,10 @@ class Writer:
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = path
+        # The working directory may change before the file gets its name.
+        self._target = os.path.abspath(path)
         self.attributes: dict[str, Any] = dict(attributes or {})
+        self.keeps_unfinished = True
         self._container = container
         self._storage = storage
         self._is_new = is_new
@@ -355,17 +359,26 @@ class Writer:
     def _give_up(self) -> None:
         """Close after an error: a new file keeps what was appended, an old one its last flush."""
         try:
-            has_samples = any(writer.num_samples for writer in self._arrays.values())
             is_ours = os.getpid() == self._pid
-            is_sound = not self._is_uneven and not self._pipeline.has_failed
-            if self._is_new and has_samples and is_ours and is_sound:
+            is_sound = not (self._is_uneven or self._has_failed) and self.keeps_unfinished
+            if self._is_new and self._has_samples and is_ours and is_sound:
                 # Not a finished file, but nothing is thrown away: resume or repair it.
                 if not _is_json(self.attributes):
                     self.attributes = json.loads(self._written_attributes or "{}")
-                with contextlib.suppress(ChunkStoreError):
+                with contextlib.suppress(ChunkStoreError, ValueError):
                     self.flush()
         finally:
-            self._release(keep_tail=False)
+            # What a full disk has left of a new file is for `repair`.
+            keep_entries = self._has_samples and self._has_failed and self.keeps_unfinished
+            self._release(keep_tail=False, keep_entries=keep_entries)
+
+    @property
+    def _has_samples(self) -> bool:
+        return any(writer.num_samples for writer in self._arrays.values())
+
+    @property
+    def _has_failed(self) -> bool:
+        return self._pipeline.has_failed or self._container.has_failed
 
     def __reduce__(self) -> Any:
         raise TypeError(
@@ -386,6 +399,7 @@ class Writer:
                 f"{self.path}: the writer belongs to the process that opened it; a forked child "
                 "must not write with it"
             )
+        self._container.check_sound()
         if self._is_uneven:
             # What the pipeline could not write is the better reason, if there is one.
             self._pipeline.drain()
@@ -474,14 +488,14 @@ class Writer:
             Specs by name.
         """
         self._check_usable()
-        _check_attributes(self.attributes)
+        check_attributes(self.attributes)
         if any(writer.aligned for writer in self._arrays.values()):
             raise ValueError("the arrays of the file are fixed already")
         if arrays:
             self._start_arrays(dict(arrays))
 
     def _current_documents(self) -> dict[str, dict[str, Any]]:
-        _check_attributes(self.attributes)
+        check_attributes(self.attributes)
         return metadata_documents(
             {name: writer.metadata() for name, writer in self._arrays.items()},
             aligned=[name for name, writer in self._arrays.items() if writer.aligned],
@@ -490,7 +504,7 @@ class Writer:
         )
 
     def _attributes_changed(self) -> bool:
-        _check_attributes(self.attributes)
+        check_attributes(self.attributes)
         return json.dumps(self.attributes) != self._written_attributes
 
     def _settle(self) -> None:
@@ -527,7 +541,7 @@ class Writer:
                 entries[name] = self._write_document(name, document)
         self._write_edges()
         self._checkpoint(entries)
-        self._container.rename(self.path, overwrite=self._overwrite)
+        self._container.rename(self._target, overwrite=self._overwrite)
 
     def _checkpoint(self, entries: dict[str, tuple[int, int, int]]) -> None:
         places = {name: writer.places() for name, writer in self._arrays.items()}
@@ -542,16 +556,16 @@ class Writer:
         self._is_dirty = False
         self._written_attributes = json.dumps(self.attributes)
 
-    def _release(self, *, keep_tail: bool) -> None:
+    def _release(self, *, keep_tail: bool, keep_entries: bool = False) -> None:
+        """Close the file, whole, at its last checkpoint, or with the entries before a first one."""
         self._is_closed = True
         if os.getpid() != self._pid:
             return
         self._pipeline.close()
         if not keep_tail:
             self._container.abandon()
-            if self._is_new and self._container.durable == 0:
-                with contextlib.suppress(OSError):
-                    os.unlink(self._container.path)
+            if self._is_new and self._container.durable == 0 and not keep_entries:
+                self._container.discard()
         self._container.close()
 
 
@@ -569,20 +583,9 @@ def _check_names(given: set[str], expected: set[str]) -> None:
         )
 
 
-def _check_attributes(attributes: dict[str, Any]) -> None:
-    if OWN_ATTRIBUTES in attributes:
-        raise ValueError(
-            f"the attribute name {OWN_ATTRIBUTES!r} belongs to the file format; choose another"
-        )
-    try:
-        json.dumps(attributes, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"attributes must be JSON values (NaN is none): {error}") from None
-
-
 def _is_json(attributes: dict[str, Any]) -> bool:
     try:
-        _check_attributes(attributes)
+        check_attributes(attributes)
     except (TypeError, ValueError):
         return False
     return True

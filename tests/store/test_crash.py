@@ -343,6 +343,24 @@ def test_a_full_disk_before_the_first_flush_leaves_no_file(small_disk):
     check_blocks(path, 1)
 
 
+def test_what_a_full_disk_left_of_a_new_file_can_be_repaired(small_disk, tmp_path):
+    path = small_disk / "a.zarr.zip"
+    x = noise(0, 40_000)["x"]
+
+    def write():
+        with cs.create(path, chunk_nbytes=16384) as writer:
+            for start in range(0, len(x), 1000):
+                writer.append(x=x[start : start + 1000])
+
+    with pytest.raises(cs.ChunkStoreError) as refusal:
+        write()
+    check_refusal(refusal.value, path)
+    report = cs.repair(path, tmp_path / "saved.zarr.zip")
+    assert report.recovered_samples >= 1000
+    saved = cs.load(report.out)["x"]
+    np.testing.assert_array_equal(saved, x[: len(saved)])
+
+
 def test_a_full_disk_in_put_keeps_the_old_array(small_disk):
     path = small_disk / "a.zarr.zip"
     cs.save(path, noise(0), chunk_nbytes=16384)
