@@ -133,15 +133,20 @@ def verify(*, file: str, as_json: bool) -> None:
         sys.exit(EXIT_DEFECT)
 
 
-@main.command(epilog="Example: chunkstore repair train.zarr.zip --out repaired.zarr.zip")
+@main.command(epilog="Example: chunkstore repair train.zarr.zip")
 @click.argument("file", type=click.Path())
-@click.option("--out", type=click.Path(), help="The new file; may be left out for NAME.partial.")
+@click.option(
+    "--out",
+    type=click.Path(),
+    help="The new file; by default NAME.repaired.zarr.zip, or NAME of NAME.partial.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @_report_errors
 def repair(*, file: str, out: str | None, overwrite: bool, as_json: bool) -> None:
     """Save what is left of FILE: every chunk that is complete survives.
 
-    FILE itself is never changed. Ends with exit code 1 if samples are lost, and says which.
+    FILE is not changed, and goes only if it is a partial file of which nothing is lost. Ends with
+    exit code 1 if samples are lost, and says which.
     """
     report = cs.repair(file, out, overwrite=overwrite)
     if as_json:

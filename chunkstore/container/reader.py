@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import zlib
 from typing import TYPE_CHECKING
@@ -349,8 +348,8 @@ class ReaderPool:
     def __init__(self, container: Container, *, keep: int) -> None:
         self._container = container
         self._keep = keep
+        # Appending and popping are atomic: a lock could be held by another thread at a fork.
         self._free: list[EntryReader] = []
-        self._lock = threading.Lock()
 
     def borrow(self) -> EntryReader:
         """Return a reader that nobody else has."""
@@ -362,16 +361,14 @@ class ReaderPool:
 
     def give_back(self, reader: EntryReader) -> None:
         """Keep the reader for the next caller, or close it."""
-        with self._lock:
-            if len(self._free) < self._keep:
-                self._free.append(reader)
-                return
-        reader.close()
+        if len(self._free) < self._keep:
+            self._free.append(reader)
+        else:
+            reader.close()
 
     def close(self) -> None:
         """Close the readers that are here."""
-        with self._lock:
-            readers, self._free = self._free, []
+        readers, self._free = self._free, []
         for reader in readers:
             reader.close()
 

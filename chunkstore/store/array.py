@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import hashlib
 import math
 import time
@@ -16,6 +15,7 @@ from chunkstore.errors import ChunkStoreError, CorruptionError
 from chunkstore.format.stored_dtype import restored_dtype, stored_form
 from chunkstore.store.indexing import select
 from chunkstore.store.nodes import OWN_ATTRIBUTES, chunk_key
+from chunkstore.store.striping import for_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -332,21 +332,13 @@ class Array:
         threads = min(len(chunks), _MAX_THREADS, 1 + len(chunks) * chunk_nbytes // _PARALLEL_NBYTES)
         if threads > 1:
             threads = min(threads, system.calls.available_cores())
-        if threads < 2:
-            with self._file.array_reader(self) as reader:
-                for chunk_index in chunks:
-                    task(reader, chunk_index)
-            return
-
-        def stripe(first: int) -> None:
-            with self._file.array_reader(self) as reader:
-                for chunk_index in chunks[first::threads]:
-                    task(reader, chunk_index)
-
-        # Threads of this call only: nothing is left behind, and nothing to repair after a fork.
-        with concurrent.futures.ThreadPoolExecutor(threads, "chunkstore-read") as pool:
-            for future in [pool.submit(stripe, first) for first in range(threads)]:
-                future.result()
+        for_each(
+            chunks,
+            task,
+            open_tool=lambda: self._file.array_reader(self),
+            threads=threads,
+            name="chunkstore-read",
+        )
 
     def stored_chunks(self) -> Sequence[int]:
         """Return the chunks along axis 0 of which something is stored, or all if that is few more.

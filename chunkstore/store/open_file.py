@@ -24,8 +24,8 @@ class OpenFile:
 
     Notes
     -----
-    Threads: safe. A forked child shares the descriptor and reads by position, so both read right;
-    it takes readers of its own. An open file that nobody refers to any more is closed.
+    Threads: safe. A forked child shares the descriptor and reads by position, so both read right.
+    An open file that nobody refers to any more is closed.
     """
 
     def __init__(self, path: str, *, lenient: bool = False) -> None:
@@ -39,7 +39,6 @@ class OpenFile:
         # For other processes, and after a change of the working directory.
         self.place = os.path.abspath(path)
         self._pool = ReaderPool(self.container, keep=_KEPT_READERS)
-        self._pid = os.getpid()
         self.is_closed = False
         # An array that was unpickled or taken from ``open(path)["x"]`` has no store to close.
         self._finalizer = weakref.finalize(self, self.container.close)
@@ -50,15 +49,11 @@ class OpenFile:
         from chunkstore.store.array import ArrayReader
 
         self.check_open()
-        if self._pid != os.getpid():
-            # A thread of the parent may have held the pool's lock at the fork.
-            self._pool, self._pid = ReaderPool(self.container, keep=_KEPT_READERS), os.getpid()
-        pool = self._pool
-        entries = pool.borrow()
+        entries = self._pool.borrow()
         try:
             yield ArrayReader(self, array._node, array.dtype, direct=False, entries=entries)
         finally:
-            pool.give_back(entries)
+            self._pool.give_back(entries)
 
     def check_open(self) -> None:
         """Raise ValueError if the store was closed."""

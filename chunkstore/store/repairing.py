@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chunkstore import system
 from chunkstore.container.checksum import crc32
 from chunkstore.container.writer import ContainerWriter
 from chunkstore.errors import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 # Where the new file of a partial one grows: a partial file stands where `create` puts its own.
 _REPAIR_SUFFIX = ".repair"
+_SUFFIX = ".zarr.zip"
 
 
 def repair(
@@ -49,7 +51,8 @@ def repair(
 ) -> RepairReport:
     """Save every complete sample of a damaged, cut or unfinished file into a new one.
 
-    The old file is not changed. A sample is saved if all aligned arrays still have it; the others
+    The old file is not changed; a partial one of which nothing is lost is removed when its new file
+    has the final name. A sample is saved if all aligned arrays still have it; the others
     are left out, and the report says which of the old sample numbers they are. No value is ever
     made up.
 
@@ -59,7 +62,8 @@ def repair(
         A file of ours: damaged, cut short, or ``NAME.partial``. If only the partial file of this
         name exists, that one is taken.
     out
-        The new file. None is allowed for a partial file: the new one gets the final name.
+        The new file. None gives the final name to what is saved from a partial file, and writes
+        ``NAME.repaired.zarr.zip`` beside any other one.
     overwrite
         True replaces an existing ``out``.
     progress
@@ -98,9 +102,7 @@ def repair(
     if out is None and source.endswith(PARTIAL_SUFFIX):
         out = source.removesuffix(PARTIAL_SUFFIX)
     if out is None:
-        raise ValueError(
-            "repair needs the path of a new file, `out`, unless it completes a partial one"
-        )
+        out = path.removesuffix(_SUFFIX) + ".repaired" + _SUFFIX
     target = path_of(out)
     if os.path.abspath(target) == os.path.abspath(source):
         raise ValueError(f"repair writes a new file; out is the damaged one itself: {target}")
@@ -159,7 +161,9 @@ def _rebuild(
     if own_partial:
         try:
             os.replace(place, target)
-            os.unlink(source)
+            if not lost and not dropped:
+                os.unlink(source)
+            system.calls.sync_folder(os.path.dirname(os.path.abspath(target)))
         except OSError as error:
             raise system_call_error(error, "the file cannot be given its name", target) from error
     return RepairReport(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 
@@ -17,10 +17,13 @@ from chunkstore.store.nodes import is_strange
 from chunkstore.store.open_file import OpenFile
 from chunkstore.store.report import Problem, VerifyReport
 from chunkstore.store.store import check_is_file, path_of
+from chunkstore.store.striping import for_each
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
+
+    from chunkstore.store.array import ArrayReader
 
 
 def verify(path: str | os.PathLike[str], *, progress: bool | None = None) -> VerifyReport:
@@ -97,41 +100,39 @@ def verify_chunks(array: Array, advance: Callable[[int], None]) -> list[Problem]
     chunks = array.stored_chunks()
     threads = max(1, min(system.calls.available_cores(), len(chunks)))
 
-    def stripe(first: int) -> None:
-        reader = array.open_reader()
+    def check(reader: ArrayReader, chunk_index: int) -> None:
+        before = reader.read_nbytes
+        problem = None
         try:
-            for chunk_index in chunks[first::threads]:
-                before = reader.read_nbytes
-                problem = None
-                try:
-                    reader.read_chunk(chunk_index)
-                except SystemCallError:
-                    raise
-                except ChunkStoreError as error:
-                    start = chunk_index * array.chunk_length
-                    problem = _problem(
-                        error,
-                        array=array.name,
-                        chunk_index=chunk_index,
-                        samples=(start, min(start + array.chunk_length, len(array)))
-                        if array.shape
-                        else None,
-                    )
-                with lock:
-                    advance(reader.read_nbytes - before)
-                    if problem is not None:
-                        problems.append(problem)
-        finally:
-            reader.close()
+            reader.read_chunk(chunk_index)
+        except SystemCallError:
+            raise
+        except ChunkStoreError as error:
+            start = chunk_index * array.chunk_length
+            stop = min(start + array.chunk_length, len(array)) if array.shape else 0
+            problem = _problem(
+                error,
+                array=array.name,
+                chunk_index=chunk_index,
+                samples=(start, stop) if array.shape else None,
+            )
+        with lock:
+            advance(reader.read_nbytes - before)
+            if problem is not None:
+                problems.append(problem)
 
-    with concurrent.futures.ThreadPoolExecutor(threads, "chunkstore-verify") as pool:
-        for future in [pool.submit(stripe, first) for first in range(threads)]:
-            future.result()
+    for_each(
+        chunks,
+        check,
+        open_tool=lambda: contextlib.closing(array.open_reader()),
+        threads=threads,
+        name="chunkstore-verify",
+    )
     return sorted(problems, key=lambda problem: problem.chunk_index or 0)
 
 
 def _verify_others(file: OpenFile) -> tuple[int, int, list[Problem]]:
-    """Check the entries that are neither metadata nor chunks, in other people's files."""
+    """Check the entries that are neither metadata nor chunks."""
     reader = EntryReader(file.container)
     count = nbytes = 0
     problems: list[Problem] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -236,11 +237,25 @@ def test_3000_reads_in_forked_processes_and_threads_are_all_right(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_child_forked_while_another_thread_reads_does_not_wait_for_that_thread(store):
-    pool = store._file._pool
-    with pool._lock:  # what the child inherits if a thread borrows a reader at this moment
-        pid = os.fork()
-        if pid == 0:
-            threading.Timer(20, os._exit, (2,)).start()
-            os._exit(0 if len(store["x"][...]) == 23 else 1)
-    assert os.waitpid(pid, 0)[1] == 0
+def test_a_child_forked_while_other_threads_read_does_not_wait_for_them(store):
+    expected = store["x"][...].tobytes()
+    stop = threading.Event()
+
+    def read():
+        while not stop.is_set():
+            store["x"][3:9]
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(20):
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(20)
+                os._exit(0 if store["x"][...].tobytes() == expected else 1)
+            assert os.waitpid(pid, 0)[1] == 0
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
