@@ -303,8 +303,11 @@ class History:
             rising.append(rest[number])
             number = previous[number]
         kept = [*listed, *reversed(rising)]
+        offsets = {chunk.place.offset for chunk in kept}
         messages += [
-            self._doubt(chunk, "stands out of order") for chunk in chunks if chunk not in kept
+            self._doubt(chunk, "stands out of order")
+            for chunk in chunks
+            if chunk.place.offset not in offsets
         ]
         return kept
 
