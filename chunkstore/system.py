@@ -16,6 +16,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from chunkstore.errors import system_call_error
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -311,8 +313,8 @@ class ReadFile:
 
     Raises
     ------
-    OSError
-        It cannot be opened, or it is a directory.
+    SystemCallError
+        It cannot be opened or read, or it is a directory.
 
     Notes
     -----
@@ -327,15 +329,16 @@ class ReadFile:
         self._calls = calls
         self._direct: int | None = None
         self._direct_tried = False
-        self._lock = threading.Lock()
-        self.descriptor = os.open(path, os.O_RDONLY | _O_BINARY)
+        self._kept: dict[str, int] = {}
+        self.descriptor = -1
         try:
+            self.descriptor = os.open(path, os.O_RDONLY | _O_BINARY)
             status = os.fstat(self.descriptor)
             if os.path.isdir(path):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        except OSError:
-            os.close(self.descriptor)
-            raise
+        except OSError as error:
+            self.close()
+            raise system_call_error(error, "the file cannot be opened", path) from error
         self.identity = (status.st_dev, status.st_ino)
 
     def size(self) -> int:
@@ -373,36 +376,40 @@ class ReadFile:
 
     def close(self) -> None:
         """Close the file; again is allowed."""
-        with self._lock:
-            for descriptor in (self.descriptor, self._direct):
-                if descriptor is not None and descriptor >= 0:
-                    os.close(descriptor)
-            self.descriptor, self._direct, self._direct_tried = -1, None, True
+        # No lock: another thread could hold it at a fork. Each step is one for the interpreter.
+        mine, self.descriptor = self.descriptor, -1
+        direct, self._direct, self._direct_tried = self._direct, None, True
+        for descriptor in (mine, direct):
+            if descriptor is not None and descriptor >= 0:
+                os.close(descriptor)
 
     def _open_direct(self) -> int | None:
         if not self._direct_tried:
-            with self._lock:
-                if not self._direct_tried:
-                    self._direct = self._calls.open_direct(self._place)
-                    if self._direct is not None:
-                        status = os.fstat(self._direct)
-                        if (status.st_dev, status.st_ino) != self.identity:
-                            # The name belongs to another file by now; ours stays readable.
-                            os.close(self._direct)
-                            self._direct = None
-                    self._direct_tried = True
+            direct = self._calls.open_direct(self._place)
+            if direct is not None:
+                status = os.fstat(direct)
+                # The name may belong to another file by now: ours stays readable.
+                is_ours = (status.st_dev, status.st_ino) == self.identity
+                # One step, so of several threads one wins.
+                if not is_ours or self._kept.setdefault("direct", direct) != direct:
+                    os.close(direct)
+                self._direct = self._kept.get("direct")
+            self._direct_tried = True
         return self._direct
 
     def _read_into(self, descriptor: int, buffer: memoryview, offset: int, step: int = 1) -> int:
-        done = self._calls.pread_into(descriptor, buffer, offset)
-        while 0 < done < len(buffer):
-            # A short read: the end of the file, or a signal or limit of the system.
-            if done % step:
-                break
-            more = self._calls.pread_into(descriptor, buffer[done:], offset + done)
-            if more <= 0:
-                break
-            done += more
+        try:
+            done = self._calls.pread_into(descriptor, buffer, offset)
+            while 0 < done < len(buffer):
+                # A short read: the end of the file, or a signal or limit of the system.
+                if done % step:
+                    break
+                more = self._calls.pread_into(descriptor, buffer[done:], offset + done)
+                if more <= 0:
+                    break
+                done += more
+        except OSError as error:
+            raise system_call_error(error, "the file cannot be read", self.path) from error
         return done
 
 

@@ -51,18 +51,12 @@ class Container:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        try:
-            self.file = ReadFile(path)
-        except OSError as error:
-            raise system_call_error(error, "the file cannot be opened for reading", path) from error
+        self.file = ReadFile(path)
         try:
             self.checkpoint: Checkpoint = find_checkpoint(self.file)
         except ChunkStoreError as error:
             self.file.close()
             raise error.located(path) from None
-        except OSError as error:
-            self.file.close()
-            raise system_call_error(error, "the file cannot be read", path) from error
 
     def iter_records(self, *, in_order: bool = False) -> Iterator[Records]:
         """Parse the directory; see `chunkstore.container.directory.iter_records`."""
@@ -241,10 +235,6 @@ class EntryReader:
             raise error.located(
                 self._container.path, name.decode("utf-8", "replace"), offset
             ) from None
-        except OSError as error:
-            raise system_call_error(
-                error, f"entry {name!r} cannot be read", self._container.path
-            ) from error
         self.fetch_seconds += time.perf_counter() - started
         return data
 
@@ -325,7 +315,11 @@ class EntryReader:
         if self._buffer.nbytes < nbytes:
             self._release()
             size = -(-max(nbytes, 1) // DIRECT_ALIGNMENT) * DIRECT_ALIGNMENT
-            self._buffer = system.calls.aligned_buffer(size)
+            try:
+                self._buffer = system.calls.aligned_buffer(size)
+            except OSError as error:
+                path = self._container.path
+                raise system_call_error(error, f"no memory for {size} bytes", path) from error
 
     def _release(self) -> None:
         # Views that a caller still holds keep the memory; the last one frees it.

@@ -114,10 +114,7 @@ def repair(
         if source == target + PARTIAL_SUFFIX:
             # It is taken away at the end: not from under a writer that is still at work.
             stack.callback(ContainerWriter(source, create=False).close)
-        try:
-            file = ReadFile(source)
-        except OSError as error:
-            raise system_call_error(error, "the file cannot be opened", source) from error
+        file = ReadFile(source)
         stack.callback(file.close)
         try:
             found = salvage(file)
