@@ -319,7 +319,9 @@ class EntryReader:
                 self._buffer = system.calls.aligned_buffer(size)
             except OSError as error:
                 path = self._container.path
-                raise system_call_error(error, f"no memory for {size} bytes", path) from error
+                raise system_call_error(
+                    error, f"the entry cannot be read: no memory for {size} bytes", path
+                ) from error
 
     def _release(self) -> None:
         # Views that a caller still holds keep the memory; the last one frees it.
