@@ -104,6 +104,8 @@ class _Replay:
         self._root: dict[str, Any] | None = None
         # As of the last directory.
         self._root_before: dict[str, Any] | None = None
+        # Whether metadata of arrays follows that the root's has copies of.
+        self._is_behind_root = False
         self._histories: dict[str, History] = {}
 
     def _history(self, name: str) -> History:
@@ -150,6 +152,7 @@ class _Replay:
     def take(self, event: Any) -> None:
         """Follow one event."""
         if not isinstance(event, Entry):
+            self._is_behind_root = False
             self._root_before = self._root
             for history in self._histories.values():
                 history.checkpointed()
@@ -158,6 +161,7 @@ class _Replay:
         if name == _METADATA_NAME or name.endswith("/" + _METADATA_NAME):
             self._take_metadata(name.removesuffix(_METADATA_NAME).removesuffix("/"), event)
             return
+        self._is_behind_root = False
         path, marker, rest = name.rpartition("/c/")
         index, slash, suffix = rest.partition("/")
         if marker and index.isdecimal() and str(int(index)) == index:
@@ -173,8 +177,11 @@ class _Replay:
             )
             return
         if isinstance(node, ArrayMetadata):
-            self._history(path).described(node, by_root=False)
+            # A CRC covers the names in the root's copies, but not the name of this entry.
+            if not self._is_behind_root:
+                self._history(path).described(node, by_root=False)
         elif not path:
+            self._is_behind_root = True
             self._root = node.attributes
             for name, copy in _consolidated(raw).items():
                 self._history(name).described(copy, by_root=True)

@@ -284,6 +284,16 @@ def test_metadata_that_is_damaged_is_taken_from_its_copy(tmp_path):
     check_repaired(report.out, report)
 
 
+def test_metadata_whose_name_became_that_of_another_array_does_not_describe_it(tmp_path):
+    path = tmp_path / "a.zarr.zip"
+    grown_file(path)
+    header, _, _ = entry_place(path, "y/zarr.json")
+    flip(path, header + 30)
+    assert path.read_bytes()[header + 30 : header + 41] == b"x/zarr.json"
+    report = cs.repair(path, tmp_path / "b.zarr.zip")
+    assert check_repaired(report.out, report).tolist() == list(range(25))
+
+
 def test_without_root_metadata_the_samples_survive_and_the_attributes_do_not(tmp_path):
     path = write(
         tmp_path / "a.zarr.zip",
