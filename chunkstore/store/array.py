@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from chunkstore import settings, system
-from chunkstore.container.reader import EntryReader
 from chunkstore.errors import ChunkStoreError, CorruptionError
-from chunkstore.format.stored_dtype import restored_dtype, stored_form
+from chunkstore.store.array_reader import ArrayReader, allocate, logical_form
 from chunkstore.store.indexing import select
-from chunkstore.store.nodes import OWN_ATTRIBUTES, chunk_key
+from chunkstore.store.nodes import OWN_ATTRIBUTES
 from chunkstore.store.striping import for_each
 
 if TYPE_CHECKING:
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from chunkstore.format.metadata import ArrayMetadata
     from chunkstore.store.nodes import ArrayNode
     from chunkstore.store.open_file import OpenFile
 
@@ -247,7 +244,7 @@ class Array:
         return ArrayReader(self._file, self._node, self._dtype, direct=direct, check=check)
 
     def _read_scalar(self) -> NDArray[Any]:
-        out = _allocate(self.shape, self.dtype, self.name)
+        out = allocate(self.shape, self.dtype, self.name)
         with self._file.array_reader(self) as reader:
             reader.read_chunk_into(0, out)
         return out
@@ -256,7 +253,7 @@ class Array:
         """Return the samples ``[start, stop)``, each indexed by ``rest``."""
         length = self._chunk_length
         first, last = start // length, -(-stop // length) if stop > start else start // length
-        out = _allocate((stop - start, *self._rest_shape(rest)), self.dtype, self.name)
+        out = allocate((stop - start, *self._rest_shape(rest)), self.dtype, self.name)
         if out.size == 0:
             return out
 
@@ -277,7 +274,7 @@ class Array:
         """Return the samples ``[start, stop)`` of one chunk."""
         chunk_index, first = divmod(start, self._chunk_length)
         count = stop - start
-        out = _allocate((count, *self._shape[1:]), self._dtype, self._node.path)
+        out = allocate((count, *self._shape[1:]), self._dtype, self._node.path)
         file = self._file
         file.check_open()
         # `OpenFile.array_reader` without its context manager, which takes as long as reading a
@@ -295,7 +292,7 @@ class Array:
 
     def _read_numbers(self, samples: NDArray[np.int64], rest: tuple[Any, ...]) -> NDArray[Any]:
         """Return the samples of these numbers, in this order, each chunk decoded once."""
-        out = _allocate((len(samples), *self._rest_shape(rest)), self.dtype, self.name)
+        out = allocate((len(samples), *self._rest_shape(rest)), self.dtype, self.name)
         if out.size == 0:
             return out
         chunks = samples // self.chunk_length
@@ -355,214 +352,6 @@ class Array:
 
     def __reduce__(self) -> Any:
         return _reopen_array, (self._file.place, self.name, self.fingerprint)
-
-
-class ArrayReader:
-    """Reads whole chunks of one array, one after the other.
-
-    Attributes
-    ----------
-    read_nbytes, fetch_seconds, decode_seconds
-        Encoded bytes read so far, and the time that reading with checks and decoding took.
-
-    Notes
-    -----
-    Threads: one reader serves one thread.
-    """
-
-    def __init__(
-        self,
-        file: OpenFile,
-        node: ArrayNode,
-        dtype: np.dtype[Any],
-        *,
-        direct: bool,
-        check: bool = True,
-        entries: EntryReader | None = None,
-    ) -> None:
-        self._file = file
-        self._node = node
-        self._metadata = node.metadata
-        self._dtype = dtype
-        self._entries = entries or EntryReader(file.container, direct=direct, check=check)
-        self._scratch: NDArray[Any] | None = None
-        metadata = node.metadata
-        # One cell spans the whole sample: the usual case, decoded straight to its place.
-        self._one_cell = metadata.chunk_shape[1:] == metadata.shape[1:]
-        self.decode_seconds = 0.0
-
-    @property
-    def read_nbytes(self) -> int:
-        """Encoded bytes read so far."""
-        return self._entries.read_nbytes
-
-    @property
-    def fetch_seconds(self) -> float:
-        """Seconds spent reading and checking."""
-        return self._entries.fetch_seconds
-
-    @property
-    def buffer_nbytes(self) -> int:
-        """Bytes that its buffers may take: the largest encoded chunk, and a cell's scratch."""
-        largest = self._node.table.largest_encoded_nbytes
-        return (
-            largest
-            + 2 * system.DIRECT_ALIGNMENT
-            + (0 if self._one_cell else self._node.cell_nbytes)
-        )
-
-    def read_chunk_into(self, chunk_index: int, out: NDArray[Any]) -> None:
-        """Fill a caller's array with one chunk.
-
-        Parameters
-        ----------
-        chunk_index
-            Along axis 0.
-        out
-            Shape ``(chunk_length, *sample_shape)``, C-contiguous, writable, of the array's dtype.
-            Samples behind the array's end are unspecified. Not kept.
-
-        Raises
-        ------
-        CorruptionError
-            The chunk is damaged or missing.
-        """
-        if out.size == 0:
-            return
-        stored = out
-        if self._dtype != self._metadata.dtype:
-            stored = out.view(self._metadata.dtype).reshape(
-                *out.shape, *self._metadata.shape[out.ndim :]
-            )
-        if self._one_cell:
-            self._read_cell_into(chunk_index, stored)
-        else:
-            self._read_band_into(chunk_index, stored)
-
-    def read_chunk(self, chunk_index: int) -> NDArray[Any]:
-        """Return one chunk in the reader's scratch: valid until the next call."""
-        if self._scratch is None:
-            self._scratch = self._make_scratch()
-        self.read_chunk_into(chunk_index, self._scratch)
-        return self._scratch
-
-    def _make_scratch(self) -> NDArray[Any]:
-        """Return a chunk's memory, taken from the entry reader, which keeps it for the next."""
-        metadata = self._metadata
-        if self._dtype == metadata.dtype:
-            sample_shape = metadata.shape[1:]
-        else:
-            _, trailing = logical_form(metadata)
-            sample_shape = metadata.shape[1 : len(metadata.shape) - len(trailing)]
-        shape = (metadata.chunk_shape[0], *sample_shape) if metadata.shape else ()
-        nbytes = math.prod(shape) * self._dtype.itemsize
-        if nbytes == 0:
-            return _allocate(shape, self._dtype, self._node.path)
-        spare = self._entries.spare
-        if spare is None or spare.nbytes < nbytes:
-            # The smaller one goes before the larger one comes.
-            self._entries.spare = spare = None
-            self._entries.spare = spare = _allocate((nbytes,), np.dtype(np.uint8), self._node.path)
-        return spare[:nbytes].view(self._dtype).reshape(shape)
-
-    def _read_cell_into(self, flat: int, out: NDArray[Any]) -> None:
-        node = self._node
-        place = node.table.find(flat)
-        if place is None:
-            if self._file.nodes.own is not None:
-                raise CorruptionError(
-                    "the chunk is missing, though the file was written complete",
-                    self._file.path,
-                    chunk_key(node, flat),
-                )
-            out[...] = self._metadata.fill_value
-            return
-        key = chunk_key(node, flat)
-        if place.nbytes > node.limit_nbytes:
-            raise CorruptionError(
-                f"the entry holds {place.nbytes} bytes; a chunk of {node.cell_nbytes} bytes takes "
-                f"at most {node.limit_nbytes} encoded",
-                self._file.path,
-                key,
-                place.offset,
-            )
-        encoded = self._entries.fetch(
-            key.encode(),
-            offset=place.offset,
-            encoded_nbytes=place.encoded_nbytes,
-            nbytes=place.nbytes,
-            crc=place.crc,
-        )
-        started = time.perf_counter()
-        try:
-            self._metadata.codecs.decode_into(encoded, out)
-        except ChunkStoreError as error:
-            raise error.located(self._file.path, key, place.offset) from None
-        self.decode_seconds += time.perf_counter() - started
-
-    def _read_band_into(self, chunk_index: int, out: NDArray[Any]) -> None:
-        """Put the cells together that lie side by side along the other axes."""
-        metadata = self._metadata
-        grid = metadata.grid
-        per_band = math.prod(grid.counts[1:])
-        cell = _allocate(metadata.chunk_shape, metadata.dtype, self._node.path)
-        for flat in range(chunk_index * per_band, (chunk_index + 1) * per_band):
-            self._read_cell_into(flat, cell)
-            place = tuple(
-                slice(i * c, min((i + 1) * c, n))
-                for i, c, n in zip(
-                    grid.coords(flat)[1:], metadata.chunk_shape[1:], metadata.shape[1:], strict=True
-                )
-            )
-            inner = tuple(slice(0, s.stop - s.start) for s in place)
-            out[(slice(None), *place)] = cell[(slice(None), *inner)]
-
-    def close(self) -> None:
-        """Give the buffers back."""
-        self._entries.close()
-        self._scratch = None
-
-    @property
-    def entries(self) -> EntryReader:
-        """The reader of the container's entries beneath."""
-        return self._entries
-
-
-def logical_form(metadata: ArrayMetadata) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """Return the dtype that an array had before it was stored, and the axes that storing added.
-
-    Raises
-    ------
-    CorruptionError
-        What the attributes say does not fit what is stored.
-    """
-    own = metadata.attributes.get(OWN_ATTRIBUTES)
-    descriptor = own.get("dtype") if isinstance(own, dict) else None
-    if descriptor is None:
-        return metadata.dtype, ()
-    dtype = restored_dtype(descriptor)
-    stored_dtype, axes, _ = stored_form(dtype)
-    ndim = len(axes)
-    fits = stored_dtype == metadata.dtype and len(metadata.shape) > ndim
-    if ndim and fits:
-        fits = metadata.shape[-ndim:] == axes and metadata.chunk_shape[-ndim:] == axes
-    if not fits:
-        raise CorruptionError(
-            f"attributes.chunkstore.dtype says {dtype}, which a stored {metadata.dtype} array of "
-            f"shape {metadata.shape} cannot hold"
-        )
-    return dtype, axes
-
-
-def _allocate(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
-    try:
-        return np.empty(shape, dtype)
-    except (MemoryError, ValueError) as error:
-        nbytes = math.prod(shape) * dtype.itemsize
-        raise ChunkStoreError(
-            f"array {name!r}: a result of shape {shape} and {nbytes} bytes cannot be allocated: "
-            f"{error}"
-        ) from None
 
 
 def _reopen_array(path: str, name: str, fingerprint: str) -> Array:

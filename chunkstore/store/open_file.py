@@ -8,12 +8,13 @@ import weakref
 from typing import TYPE_CHECKING
 
 from chunkstore.container.reader import Container, ReaderPool
+from chunkstore.store.array_reader import ArrayReader
 from chunkstore.store.nodes import Nodes, read_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chunkstore.store.array import Array, ArrayReader
+    from chunkstore.store.array import Array
 
 # Readers kept between single reads: their buffers are as large as a chunk.
 _KEPT_READERS = 2
@@ -46,8 +47,6 @@ class OpenFile:
     @contextlib.contextmanager
     def array_reader(self, array: Array) -> Iterator[ArrayReader]:
         """Lend a chunk reader for the time of a ``with`` block."""
-        from chunkstore.store.array import ArrayReader
-
         self.check_open()
         entries = self._pool.borrow()
         try:

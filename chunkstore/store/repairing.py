@@ -19,7 +19,7 @@ from chunkstore.errors import (
     system_call_error,
 )
 from chunkstore.progress import progress_bar
-from chunkstore.store.array import logical_form
+from chunkstore.store.array_reader import logical_form
 from chunkstore.store.creating import create
 from chunkstore.store.nodes import OWN_ATTRIBUTES
 from chunkstore.store.report import RepairReport, merged

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
-    from chunkstore.store.array import ArrayReader
+    from chunkstore.store.array_reader import ArrayReader
 
 
 def verify(path: str | os.PathLike[str], *, progress: bool | None = None) -> VerifyReport:
