@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import operator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,17 +67,26 @@ class ArraySpec:
         dtype = np.dtype(self.dtype)
         stored_form(dtype)  # refuses what cannot be stored
         object.__setattr__(self, "dtype", dtype.newbyteorder("="))
-        shape = tuple(int(n) for n in np.atleast_1d(np.asarray(self.sample_shape, np.int64)))
+        given: Any = self.sample_shape
+        if isinstance(given, int | np.integer):
+            given = (given,)
+        try:
+            shape = tuple(operator.index(n) for n in given)
+        except TypeError:
+            raise TypeError(
+                f"sample_shape must be a tuple of whole numbers, got {self.sample_shape!r}"
+            ) from None
         if any(n < 0 for n in shape):
             raise ValueError(f"sample_shape must not be negative, got {self.sample_shape}")
         object.__setattr__(self, "sample_shape", shape)
         if self.codec is not None or self.level is not None:
-            check_codec(self.codec or settings.DEFAULT_CODEC, self.level or 0)
+            check_codec(
+                settings.DEFAULT_CODEC if self.codec is None else self.codec, self.level or 0
+            )
         if self.shuffle is not None:
             check_shuffle(self.shuffle)
-        if self.chunk_length is not None and (
-            isinstance(self.chunk_length, bool) or self.chunk_length < 1
-        ):
+        length: Any = self.chunk_length
+        if length is not None and (not _is_whole(length) or length < 1):
             raise ValueError(f"chunk_length must be at least 1 sample, got {self.chunk_length}")
         check_attributes(self.attributes)
         object.__setattr__(self, "attributes", copy.deepcopy(self.attributes))
@@ -116,6 +126,10 @@ def storage_options(
         now.shuffle if shuffle is None else shuffle,
         now.chunk_nbytes if chunk_nbytes is None else chunk_nbytes,
     )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def check_codec(codec: str, level: int) -> None:

@@ -418,7 +418,7 @@ class Writer:
             name,
             spec,
             chunk_length=chunk_length,
-            codec=spec.codec or storage.codec,
+            codec=storage.codec if spec.codec is None else spec.codec,
             level=storage.level if spec.level is None else spec.level,
             shuffle=spec.shuffle or storage.shuffle,
             aligned=aligned,
