@@ -327,7 +327,7 @@ def _own_attributes(root: dict[str, Any], container: Container) -> dict[str, Any
         raise FormatError(
             "attributes.chunkstore must say complete: true and list the arrays", container.path
         )
-    if not _are_names(own.get("aligned", [])) or type(own.get("num_samples", 0)) is not int:
+    if not _are_names(own.get("aligned")) or type(own.get("num_samples")) is not int:
         raise FormatError(
             "attributes.chunkstore must list the aligned arrays and their num_samples",
             container.path,

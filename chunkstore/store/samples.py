@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -132,6 +133,12 @@ class _Source:
         shape = getattr(value, "shape", None)
         dtype = getattr(value, "dtype", None)
         if shape is None or dtype is None or not hasattr(value, "__getitem__"):
+            if isinstance(value, Mapping):
+                # NumPy would take the names that an HDF5 group holds for the samples.
+                raise TypeError(
+                    f"array {name!r}: got a {type(value).__name__}, which is a mapping; give one "
+                    "of its arrays"
+                )
             value = np.asarray(value)
             shape, dtype = value.shape, value.dtype
         self.value = value
@@ -168,7 +175,13 @@ class _Source:
 
     def block(self, start: int, stop: int) -> NDArray[Any]:
         """Return samples ``[start, stop)`` in memory."""
-        return as_array(self.name, self.value[start:stop])
+        block = as_array(self.name, self.value[start:stop])
+        if block.shape != (stop - start, *self.shape[1:]):
+            raise ValueError(
+                f"array {self.name!r}: its source has shape {self.shape}, but gives shape "
+                f"{block.shape} for its samples [{start}, {stop}); was it changed meanwhile?"
+            )
+        return block
 
     def bounds(self) -> list[int] | None:
         """Return where dask's blocks begin and end along axis 0, else None."""

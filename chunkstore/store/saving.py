@@ -39,8 +39,8 @@ def save(
         The file.
     arrays
         By name: NumPy, dask, zarr, h5py, or anything with ``shape``, ``dtype`` and slices, all of
-        one length along axis 0. Read block by block: never more than some 16 MiB of each at a time
-        (of dask, at least one of its blocks). Must not change during the call.
+        one length along axis 0. Read block by block: some 16 MiB of the widest at a time, or
+        one of its own chunks where these are larger. Must not change during the call.
     unaligned
         Further arrays of any length, for example a mean image.
     codec, level, shuffle, chunk_nbytes, attributes, overwrite

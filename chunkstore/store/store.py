@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from chunkstore.errors import (
     ChunkStoreWarning,
+    CorruptionError,
     DirectoryGivenError,
     FormatError,
     IncompleteError,
@@ -127,7 +128,8 @@ class Store(Mapping[str, Array]):
     def zarr(self) -> Any:
         """Return the zarr-python view of the file, read-only: a ``zarr.Group`` or ``zarr.Array``.
 
-        Imports zarr-python, which takes longer than all of chunkstore.
+        Imports zarr-python, which takes longer than all of chunkstore. It opens the path anew, so it
+        sees what was appended since, and closes the file when the last reference to it goes.
 
         Examples
         --------
@@ -164,7 +166,20 @@ class Store(Mapping[str, Array]):
         return id(self)
 
     def __reduce__(self) -> Any:
-        return open_store, (self._file.place,)
+        return _reopen_store, (self._file.place, self.fingerprint)
+
+
+def _reopen_store(path: str, fingerprint: str) -> Store:
+    """Open a store again, in the process that unpickles it."""
+    store = open_store(path)
+    if store.fingerprint != fingerprint:
+        store.close()
+        raise CorruptionError(
+            "the file has changed since the store was pickled: its fingerprint is "
+            f"{store.fingerprint}, expected {fingerprint}",
+            path,
+        )
+    return store
 
 
 def open_store(path: str | os.PathLike[str]) -> Store:
