@@ -128,8 +128,8 @@ class Store(Mapping[str, Array]):
     def zarr(self) -> Any:
         """Return the zarr-python view of the file, read-only: a ``zarr.Group`` or ``zarr.Array``.
 
-        Imports zarr-python, which takes longer than all of chunkstore. It opens the path anew, so it
-        sees what was appended since, and closes the file when the last reference to it goes.
+        Imports zarr-python, which takes longer than all of chunkstore. It opens the path anew, so
+        it sees what was appended since, and closes the file when the last reference to it goes.
 
         Examples
         --------
