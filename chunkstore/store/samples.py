@@ -12,7 +12,7 @@ from chunkstore.format.stored_dtype import stored_form
 from chunkstore.store.spec import ArraySpec
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Container, Iterator
 
     from numpy.typing import NDArray
 
