@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,10 @@ def _report_errors(function: Callable[..., None]) -> Callable[..., None]:
             warnings.showwarning = _print_warning
             try:
                 function(**arguments)
+            except BrokenPipeError:
+                # Whoever read the output has seen enough; what is left of it goes nowhere.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                sys.exit(EXIT_DEFECT)
             except (cs.ChunkStoreError, OSError, ValueError) as error:
                 if debug:
                     raise

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -168,3 +171,19 @@ def test_a_warning_is_one_line_on_stderr(run, path):
     assert result.stderr.startswith("warning: ")
     assert result.stderr.count("\n") == 1
     assert "1,000 samples" in result.stdout
+
+
+def test_a_reader_of_the_output_that_goes_away_is_no_error_to_report(tmp_path):
+    path = tmp_path / "a.zarr.zip"
+    cs.save(path, {f"array{i:04}": np.arange(3) for i in range(20)})
+    read, write = os.pipe()
+    os.close(read)
+    program = "import sys; from chunkstore.cli import main; sys.exit(main())"
+    with os.fdopen(write, "wb") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-c", program, "info", str(path)],
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, b"")

@@ -1,4 +1,4 @@
-"""What people, links, other writers and strange arguments did to a file before they were stopped."""
+"""What did people, links, other writers and strange arguments do to a file?"""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import pickle
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,10 @@ def path(tmp_path):
     path = str(tmp_path / "a.zarr.zip")
     cs.save(path, {"x": SAMPLES})
     return path
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
 
 
 def append_ten(path):
@@ -43,7 +48,7 @@ def test_a_file_that_is_appended_to_is_not_replaced_by_a_new_one(path, calls):
         assert cs.open(path).num_samples == 110
         cs.save(path, {"x": np.arange(3)}, overwrite=True)
     assert cs.open(path).num_samples == 3
-    assert os.listdir(os.path.dirname(path)) == ["a.zarr.zip"]
+    assert names(Path(path).parent) == ["a.zarr.zip"]
 
 
 def test_an_append_that_began_during_a_create_is_not_lost(path):
@@ -68,7 +73,7 @@ def test_no_copy_replaces_a_file_that_another_writer_has(path, tmp_path, make):
         with pytest.raises(cs.LockedError, match="another writer"):
             make(path, other, overwrite=True)
     assert cs.load(other)["x"].tolist() == list(range(8))
-    assert sorted(os.listdir(tmp_path)) == ["a.zarr.zip", "b.zarr.zip"]
+    assert names(tmp_path) == ["a.zarr.zip", "b.zarr.zip"]
 
 
 # --------------------------------------------------------------------------- paths
@@ -76,12 +81,12 @@ def test_no_copy_replaces_a_file_that_another_writer_has(path, tmp_path, make):
 
 def test_compact_of_a_link_replaces_the_file_and_keeps_the_link(path, tmp_path):
     append_ten(path)
-    link = str(tmp_path / "link.zarr.zip")
-    os.symlink("a.zarr.zip", link)
+    link = tmp_path / "link.zarr.zip"
+    link.symlink_to("a.zarr.zip")
     report = cs.compact(link)
-    assert os.path.islink(link)
-    assert report.path == report.out == link
-    assert os.path.getsize(path) == report.nbytes_after < report.nbytes_before
+    assert link.is_symlink()
+    assert report.path == report.out == str(link)
+    assert Path(path).stat().st_size == report.nbytes_after < report.nbytes_before
     append_ten(path)
     assert cs.open(link).num_samples == 120
 
@@ -93,7 +98,7 @@ def test_a_writer_and_an_array_outlive_a_change_of_the_working_directory(tmp_pat
     writer.append(x=SAMPLES)
     monkeypatch.chdir(tmp_path / "elsewhere")
     writer.close()
-    assert os.listdir(tmp_path / "elsewhere") == []
+    assert names(tmp_path / "elsewhere") == []
     monkeypatch.chdir(tmp_path)
     store = cs.open("r.zarr.zip")
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -111,7 +116,7 @@ def test_an_empty_path_is_no_path(tmp_path, monkeypatch):
     for use in (cs.create, cs.append, cs.open, cs.verify, cs.compact, cs.repair):
         with pytest.raises(ValueError, match="path"):
             use("")
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 def test_a_path_may_be_bytes(path):
@@ -126,7 +131,7 @@ def test_a_link_to_nowhere_is_refused_before_anything_is_written(tmp_path):
     link.symlink_to("nowhere.zarr.zip")
     with pytest.raises(FileExistsError, match="exists already"):
         cs.create(link)
-    assert os.listdir(tmp_path) == ["link.zarr.zip"]
+    assert names(tmp_path) == ["link.zarr.zip"]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -137,7 +142,7 @@ def test_what_is_no_file_is_never_replaced(path, tmp_path):
         cs.create(pipe, overwrite=True)
     with pytest.raises(cs.FormatError, match="device or a pipe"):
         cs.compact(path, pipe, overwrite=True)
-    assert sorted(os.listdir(tmp_path)) == ["a.zarr.zip", "pipe"]
+    assert names(tmp_path) == ["a.zarr.zip", "pipe"]
 
 
 # --------------------------------------------------------------------------- attributes
@@ -166,7 +171,7 @@ def test_attributes_that_would_not_come_back_are_refused_and_samples_stay(tmp_pa
     if isinstance(bad, dict):
         with pytest.raises((TypeError, ValueError), match="attributes"):
             cs.create(path, attributes=bad)
-        assert os.listdir(tmp_path) == []
+        assert names(tmp_path) == []
         writer = cs.create(path)
         writer.append(x=SAMPLES)
         with pytest.raises((TypeError, ValueError), match="attributes"):
@@ -198,7 +203,7 @@ def test_masked_values_never_become_data(tmp_path):
     path = tmp_path / "a.zarr.zip"
     with pytest.raises(TypeError, match=r"array 'x': values are masked.*\.filled"):
         cs.save(path, {"x": masked})
-    assert os.listdir(tmp_path) in ([], ["a.zarr.zip.partial"])
+    assert names(tmp_path) in ([], ["a.zarr.zip.partial"])
     with cs.create(path, overwrite=True) as writer:
         with pytest.raises(TypeError, match="values are masked"):
             writer.append(x=masked)
@@ -222,6 +227,33 @@ def test_an_index_beyond_64_bits_is_out_of_bounds(path):
             with pytest.raises(IndexError, match="out of bounds"):
                 store["x"][index]
         assert store["x"][: 10**30].tolist() == SAMPLES.tolist()
+
+
+class Shrinking:
+    """A source that gives fewer samples than it said it has."""
+
+    shape, dtype = (5, 2), np.dtype("f4")
+
+    def __getitem__(self, key):
+        return np.zeros((3, 2), "f4")
+
+
+def test_a_source_that_gives_another_shape_than_it_says_is_refused(path, tmp_path):
+    with pytest.raises(ValueError, match=r"array 'x': its source has shape \(5, 2\), but gives"):
+        cs.save(tmp_path / "b.zarr.zip", {"x": Shrinking()})
+    with cs.append(path) as writer, pytest.raises(ValueError, match="was it changed meanwhile"):
+        writer.put("mean", Shrinking(), aligned=False)
+    assert list(cs.open(path)) == ["x"]
+
+
+def test_the_names_in_a_group_are_no_samples(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = SAMPLES
+        with pytest.raises(TypeError, match="array 'x': got a File, which is a mapping"):
+            cs.save(tmp_path / "b.zarr.zip", {"x": file})
+        cs.save(tmp_path / "b.zarr.zip", file)
+    assert cs.load(tmp_path / "b.zarr.zip")["x"].tolist() == SAMPLES.tolist()
 
 
 # --------------------------------------------------------------------------- other people's files
