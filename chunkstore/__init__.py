@@ -36,7 +36,9 @@ from chunkstore.store import open_store as open
 if TYPE_CHECKING:
     from chunkstore import transforms
     from chunkstore.pipeline.loader import Loader
+    from chunkstore.pipeline.view import concat, select
     from chunkstore.predicting.run import predict
+    from chunkstore.splitting import open_splits, split
     from chunkstore.statistics import mean, std
 
 __version__ = "0.1.0"
@@ -57,14 +59,18 @@ __all__ = [
     "Writer",
     "append",
     "compact",
+    "concat",
     "create",
     "defaults",
     "load",
     "mean",
     "open",
+    "open_splits",
     "predict",
     "repair",
     "save",
+    "select",
+    "split",
     "std",
     "transforms",
     "verify",
@@ -73,8 +79,12 @@ __all__ = [
 # Upper layers are imported when they are first asked for: a program that only writes needs none.
 _LAZY = {
     "Loader": "chunkstore.pipeline.loader",
+    "concat": "chunkstore.pipeline.view",
     "mean": "chunkstore.statistics",
+    "open_splits": "chunkstore.splitting",
     "predict": "chunkstore.predicting.run",
+    "select": "chunkstore.pipeline.view",
+    "split": "chunkstore.splitting",
     "std": "chunkstore.statistics",
     # A module.
     "transforms": "chunkstore.transforms",

@@ -117,6 +117,8 @@ def plan_budget(
     shuffle: bool,
     threads: int | None,
     buffer_nbytes: int,
+    piece_samples: int | None = None,
+    num_pieces: int | None = None,
 ) -> Budget:
     """Return how the memory is spent.
 
@@ -138,25 +140,28 @@ def plan_budget(
         Reading threads; None takes the processors of this process, at most 4.
     buffer_nbytes
         What the readers of one thread take for themselves.
+    piece_samples
+        Most samples of a unit that are eligible; None for all of them.
+    num_pieces
+        Units that are read in an epoch; None for each once.
 
     Raises
     ------
     ValueError
         If the memory does not suffice; the message says how much does.
     """
-    unit_nbytes = max(layout.unit_nbytes, 1)
+    unit_length = layout.unit_length if piece_samples is None else max(piece_samples, 1)
+    unit_nbytes = max(layout.sample_nbytes * unit_length, 1)
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
     if window is None:
-        window = plan_window(
-            memory, unit_nbytes=unit_nbytes, unit_samples=layout.unit_length, lanes=lanes
-        )
+        window = plan_window(memory, unit_nbytes=unit_nbytes, unit_samples=unit_length, lanes=lanes)
     else:
         _check_window(window, memory=memory, unit_nbytes=unit_nbytes, lanes=lanes)
     wanted_threads = threads or min(system.calls.available_cores(), _MOST_DEFAULT_THREADS)
 
     lane_units = memory * 7 // (8 * unit_nbytes * lanes)
-    batch_units = -(-lane_batch_size // layout.unit_length)
+    batch_units = -(-lane_batch_size // unit_length)
     least_block = max(
         _UNITS_PER_THREAD * wanted_threads, 2 * batch_units, _BLOCK_NBYTES // unit_nbytes
     )
@@ -165,7 +170,7 @@ def plan_budget(
     block_units = in_plan * block_windows
     num_blocks = max(2, min(lane_units // block_units, 1 + -(-least_block // block_units)))
 
-    largest_lane = -(-layout.num_units // lanes) + 1
+    largest_lane = -(-(layout.num_units if num_pieces is None else num_pieces) // lanes) + 1
     held = num_blocks * min(block_units, largest_lane) * unit_nbytes * lanes // world_size
     reserve = memory // world_size - held
     fitted, cache_nbytes = _fit_threads(
@@ -173,7 +178,7 @@ def plan_budget(
     )
     if fitted == 0:
         least = thread_nbytes(layout, 1, buffer_nbytes=buffer_nbytes) - _ALLOWANCE_NBYTES
-        largest = max(layout.arrays, key=lambda array: array.chunk_nbytes)
+        largest = max(layout.iter_arrays(), key=lambda array: array.chunk_nbytes)
         raise ValueError(
             f"memory={memory} bytes does not hold what one thread reads and decodes beside the "
             f"windows: array {largest.source.name!r} has chunks of {largest.chunk_nbytes} bytes; "
@@ -192,19 +197,25 @@ def plan_budget(
 
 def thread_nbytes(layout: SampleLayout, threads: int, *, buffer_nbytes: int) -> int:
     """Return the least bytes that reading with some threads takes beside the windows."""
-    scratch = sum(array.chunk_nbytes for array in layout.arrays if array.is_unit)
+    scratch = max(part.scratch_nbytes for part in layout.parts)
     # Each thread may use one decoded chunk while another is already taken out of the cache.
-    cached = sum(array.chunk_nbytes for array in layout.arrays if not array.is_unit)
-    return threads * (scratch + buffer_nbytes) + (threads + 1) * cached
+    cached = max(part.others_nbytes for part in layout.parts)
+    transformed = layout.unit_length * sum(
+        array.sample_nbytes for array in layout.arrays if array.transform is not None
+    )
+    return threads * (scratch + buffer_nbytes + transformed) + (threads + 1) * cached
 
 
 def _fit_threads(
     layout: SampleLayout, threads: int, *, reserve: int, buffer_nbytes: int
 ) -> tuple[int, int]:
     """Return how many threads fit, 0 if none does, and the bytes left for the cache."""
-    others = [array for array in layout.arrays if not array.is_unit]
-    least_cache = sum(array.chunk_nbytes for array in others)
-    all_others = sum(array.chunk_nbytes * array.source.num_chunks for array in others)
+    least_cache = max(part.others_nbytes for part in layout.parts)
+    all_others = sum(
+        array.chunk_nbytes * array.source.num_chunks
+        for array in layout.iter_arrays()
+        if not array.is_unit
+    )
     for count in range(threads, 0, -1):
         left = reserve - thread_nbytes(layout, count, buffer_nbytes=buffer_nbytes)
         if left >= 0 or (count == 1 and left >= -_ALLOWANCE_NBYTES):

@@ -13,6 +13,7 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from chunkstore.pipeline.transforming import DrawOrigin, lane_position
 from chunkstore.pipeline.unit import BlockArrays
 from chunkstore.plan.epoch import Task
 
@@ -32,11 +33,12 @@ _WAIT_SECONDS: Final = 1.0
 class _Block:
     """A block being filled, or full."""
 
-    __slots__ = ("arrays", "num_pending")
+    __slots__ = ("arrays", "num_pending", "origin")
 
-    def __init__(self, arrays: BlockArrays, num_pending: int) -> None:
+    def __init__(self, arrays: BlockArrays, num_pending: int, origin: DrawOrigin) -> None:
         self.arrays = arrays
         self.num_pending = num_pending
+        self.origin = origin
 
 
 class _LaneFill:
@@ -250,8 +252,11 @@ class EpochFill:
             return
         if not lane.is_forced and not all(pool.has_room for pool in self._pools):
             return
-        num_samples = lane.bounds[lane.next + 1] - lane.bounds[lane.next]
-        block = _Block(BlockArrays(self._layout, self._pools, num_samples), len(tasks))
+        first = lane.bounds[lane.next]
+        num_samples = lane.bounds[lane.next + 1] - first
+        arrays = BlockArrays(self._layout, self._pools, num_samples)
+        position = lane_position(lane.lane, first)
+        block = _Block(arrays, len(tasks), DrawOrigin(self.plan.seed, self.plan.epoch, position))
         lane.blocks[lane.next] = block
         lane.tasks = None
         lane.is_forced = False
@@ -296,7 +301,9 @@ class EpochFill:
         return tasks
 
     def _read(self, block: _Block, task: Task, reader: UnitReader) -> None:
-        reader.read_into(task, block.arrays, is_consecutive=not self.plan.shuffle)
+        reader.read_into(
+            task, block.arrays, origin=block.origin, is_consecutive=not self.plan.shuffle
+        )
         with self.engine.changed:
             block.num_pending -= 1
             if not block.num_pending:

@@ -1,7 +1,8 @@
 """What is read together, and what does a window hold?
 
 A unit is one chunk of the array with most bytes per sample. The order permutes units; the chunks of
-the other arrays are looked up by sample number, so their lengths may be any.
+the other arrays are looked up by sample number, so their lengths may be any. Several files that are
+loaded as one are parts with units of their own.
 """
 
 from __future__ import annotations
@@ -15,15 +16,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chunkstore.pipeline.memory import MemorySource
-from chunkstore.pipeline.source import ChunkSource
+from chunkstore.pipeline.fitting import (
+    check_alike,
+    check_lengths,
+    chunk_sources,
+    delivered_dtypes,
+    sample_transforms,
+    unit_source,
+)
 from chunkstore.pipeline.structure import INDEX, VALID, Structure
-from chunkstore.settings import DEFAULT_CHUNK_NBYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import DTypeLike, NDArray
+
+    from chunkstore.pipeline.source import ChunkSource
+    from chunkstore.pipeline.transforming import SampleTransform
 
 
 @dataclass(frozen=True)
@@ -37,40 +46,44 @@ class LoadedArray:
     dtype
         Type of the delivered elements.
     sample_shape
-        Shape of a sample.
+        Shape of a delivered sample.
     is_unit
         Whether a unit is one chunk of this array.
+    transform
+        What is done to its samples, or None.
     """
 
     source: ChunkSource
     dtype: np.dtype[Any]
     sample_shape: tuple[int, ...]
     is_unit: bool
-
-    @cached_property
-    def sample_size(self) -> int:
-        """Elements of a sample."""
-        return math.prod(self.sample_shape)
+    transform: SampleTransform | None = None
 
     @cached_property
     def sample_nbytes(self) -> int:
         """Bytes of a sample as it is delivered."""
-        return self.sample_size * self.dtype.itemsize
+        return math.prod(self.sample_shape) * self.dtype.itemsize
+
+    @cached_property
+    def chunk_shape(self) -> tuple[int, ...]:
+        """Shape of a decoded chunk."""
+        return (self.source.chunk_length, *self.source.shape[1:])
 
     @cached_property
     def chunk_nbytes(self) -> int:
         """Bytes of a chunk as it is decoded."""
-        return self.source.chunk_length * self.sample_size * self.source.dtype.itemsize
+        return math.prod(self.chunk_shape) * self.source.dtype.itemsize
 
     @cached_property
     def is_moved(self) -> bool:
         """Whether samples are delivered as they are decoded, byte for byte, and have bytes."""
-        return self.sample_nbytes > 0 and self.dtype == self.source.dtype
+        is_same = self.transform is None and self.dtype == self.source.dtype
+        return is_same and self.sample_nbytes > 0
 
 
 @dataclass(frozen=True)
-class SampleLayout:
-    """The arrays of a batch and the unit in which they are read.
+class LayoutPart:
+    """One file, or one group of arrays, among those that are loaded as one.
 
     Attributes
     ----------
@@ -80,19 +93,71 @@ class SampleLayout:
         Length of all of them.
     unit_length
         Samples in a unit; the last one may be shorter.
-    has_index
-        Whether the numbers of the samples are delivered too.
+    first_unit, first_sample
+        What comes before this part in the whole.
     """
 
     arrays: tuple[LoadedArray, ...]
     num_samples: int
     unit_length: int
-    has_index: bool
+    first_unit: int
+    first_sample: int
 
     @property
     def num_units(self) -> int:
-        """Units of the data."""
+        """Units of the part."""
         return -(-self.num_samples // self.unit_length)
+
+    @property
+    def scratch_nbytes(self) -> int:
+        """Bytes of the decoded chunks of one unit."""
+        return sum(array.chunk_nbytes for array in self.arrays if array.is_unit)
+
+    @property
+    def others_nbytes(self) -> int:
+        """Bytes of one decoded chunk of each array that is cut differently from the unit."""
+        return sum(array.chunk_nbytes for array in self.arrays if not array.is_unit)
+
+    @property
+    def unit_fingerprint(self) -> str:
+        """Digest of the array whose chunks are the units."""
+        return next(array.source.fingerprint for array in self.arrays if array.is_unit)
+
+
+@dataclass(frozen=True)
+class SampleLayout:
+    """The arrays of a batch and the units in which they are read.
+
+    Attributes
+    ----------
+    parts
+        At least one; all have the same arrays.
+    has_index
+        Whether the numbers of the samples are delivered too.
+    """
+
+    parts: tuple[LayoutPart, ...]
+    has_index: bool
+
+    @property
+    def arrays(self) -> tuple[LoadedArray, ...]:
+        """The arrays of the first part: shapes and types as every part delivers them."""
+        return self.parts[0].arrays
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of all parts."""
+        return sum(part.num_samples for part in self.parts)
+
+    @property
+    def unit_length(self) -> int:
+        """Most samples in a unit."""
+        return max(part.unit_length for part in self.parts)
+
+    @property
+    def num_units(self) -> int:
+        """Units of all parts."""
+        return sum(part.num_units for part in self.parts)
 
     @property
     def sample_nbytes(self) -> int:
@@ -108,126 +173,98 @@ class SampleLayout:
     @property
     def fingerprint(self) -> str:
         """Digest of what the order depends on: the number of samples and the array of the units."""
-        (unit, *_) = (array.source for array in self.arrays if array.is_unit)
-        record = f"{self.num_samples} {self.unit_length} {unit.fingerprint}"
-        return hashlib.blake2b(record.encode(), digest_size=8).hexdigest()
+        records = [
+            f"{part.num_samples} {part.unit_length} {part.unit_fingerprint}" for part in self.parts
+        ]
+        return hashlib.blake2b("\n".join(records).encode(), digest_size=8).hexdigest()
+
+    def iter_arrays(self) -> Iterator[LoadedArray]:
+        """Yield the arrays of all parts."""
+        for part in self.parts:
+            yield from part.arrays
 
     def unit_counts(self) -> NDArray[np.int64]:
         """Return the samples of each unit, shape ``(num_units,)``."""
-        counts = np.full(self.num_units, self.unit_length, np.int64)
-        if self.num_units:
-            counts[-1] = self.num_samples - (self.num_units - 1) * self.unit_length
-        return counts
+        return np.diff(self.unit_bounds)
+
+    @cached_property
+    def unit_bounds(self) -> NDArray[np.int64]:
+        """Where the units begin and end among all samples, shape ``(num_units + 1,)``, int64."""
+        starts = [
+            part.first_sample + part.unit_length * np.arange(part.num_units, dtype=np.int64)
+            for part in self.parts
+        ]
+        return np.concatenate([*starts, np.array([self.num_samples], np.int64)])
+
+    def part_of(self, unit: int) -> int:
+        """Return the index of the part that a unit belongs to."""
+        if len(self.parts) == 1:
+            return 0
+        return int(np.searchsorted(self._first_units, unit, side="right")) - 1
+
+    @cached_property
+    def _first_units(self) -> NDArray[np.int64]:
+        return np.array([part.first_unit for part in self.parts], np.int64)
 
 
 def plan_layout(
-    arrays: Mapping[str, Any],
+    arrays: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     structure: Structure,
     *,
     dtype: DTypeLike | Mapping[str, DTypeLike] | None = None,
+    transform: Mapping[str, Callable[..., Any]] | None = None,
 ) -> SampleLayout:
     """Return how the arrays of a structure are read together.
 
     Parameters
     ----------
     arrays
-        Name to `ChunkSource` or numpy array.
+        Name to `ChunkSource` or numpy array; several such mappings are read as one.
     structure
         Which of them are wanted.
     dtype
         Type of the delivered elements: one for all arrays, or by name; by default as stored.
+    transform
+        Name to a function of samples, see `SampleTransform`. ``dtype`` applies to what it returns.
 
     Raises
     ------
     TypeError
         If a value is neither, or cannot be converted to the asked type.
     ValueError
-        If the arrays differ in length or have no sample axis.
+        If the arrays differ in length or have no sample axis, or parts in samples.
     KeyError
-        If ``dtype`` names an array that is not loaded.
+        If ``dtype`` or ``transform`` names an array that is not loaded.
     """
+    groups = [arrays] if isinstance(arrays, Mapping) else list(arrays)
     names = [name for name in structure.names if name not in (VALID, INDEX)]
-    sources = _sources(names, [arrays[name] for name in names])
-    _check_lengths(names, sources)
-    unit = _unit_source(sources)
-    dtypes = _delivered_dtypes(names, sources, dtype)
-    return SampleLayout(
-        arrays=tuple(
+    sources = [chunk_sources(names, [group[name] for name in names]) for group in groups]
+    for part_sources in sources:
+        check_lengths(names, part_sources)
+        check_alike(names, part_sources, sources[0])
+    transforms = sample_transforms(names, sources[0], transform)
+    dtypes = delivered_dtypes(names, sources[0], transforms, dtype)
+    parts: list[LayoutPart] = []
+    for part_sources in sources:
+        unit = unit_source(part_sources)
+        loaded = tuple(
             LoadedArray(
                 source=source,
                 dtype=delivered,
-                sample_shape=tuple(source.shape[1:]),
+                sample_shape=tuple(source.shape[1:]) if step is None else step.sample_shape,
                 is_unit=source.chunk_length == unit.chunk_length,
+                transform=step,
             )
-            for source, delivered in zip(sources, dtypes, strict=True)
-        ),
-        num_samples=unit.shape[0],
-        unit_length=unit.chunk_length,
-        has_index=INDEX in structure.names,
-    )
-
-
-def _sources(names: Sequence[str], values: Sequence[Any]) -> list[ChunkSource]:
-    """Return each value as a source; numpy arrays are cut like the widest stored one."""
-    for name, value in zip(names, values, strict=True):
-        if not isinstance(value, np.ndarray | ChunkSource):
-            raise TypeError(
-                f"array {name!r} must be an array of a store or a numpy array, "
-                f"got {type(value).__name__}"
+            for source, delivered, step in zip(part_sources, dtypes, transforms, strict=True)
+        )
+        before = parts[-1] if parts else None
+        parts.append(
+            LayoutPart(
+                arrays=loaded,
+                num_samples=unit.shape[0],
+                unit_length=unit.chunk_length,
+                first_unit=before.first_unit + before.num_units if before else 0,
+                first_sample=before.first_sample + before.num_samples if before else 0,
             )
-    for name, value in zip(names, values, strict=True):
-        if not value.shape:
-            raise ValueError(f"array {name!r} has shape (): it has no sample axis")
-    stored = [value for value in values if not isinstance(value, np.ndarray)]
-    if stored:
-        length = _unit_source(stored).chunk_length
-    else:
-        sample_nbytes = sum(value.nbytes // max(len(value), 1) for value in values)
-        length = max(1, DEFAULT_CHUNK_NBYTES // max(sample_nbytes, 1))
-    return [
-        MemorySource(name, value, chunk_length=length) if isinstance(value, np.ndarray) else value
-        for name, value in zip(names, values, strict=True)
-    ]
-
-
-def _check_lengths(names: Sequence[str], sources: Sequence[ChunkSource]) -> None:
-    for name, source in zip(names, sources, strict=True):
-        if source.shape[0] != sources[0].shape[0]:
-            raise ValueError(
-                f"arrays loaded together must have equally many samples: {names[0]!r} has "
-                f"{sources[0].shape[0]}, {name!r} has {source.shape[0]}"
-            )
-
-
-def _unit_source(sources: Iterable[ChunkSource]) -> ChunkSource:
-    """Return the source with most bytes per sample; of equal ones, the shortest chunks."""
-
-    def width(source: ChunkSource) -> tuple[int, int]:
-        sample_size = math.prod(source.shape[1:])
-        return sample_size * source.dtype.itemsize, -source.chunk_length
-
-    return max(sources, key=width)
-
-
-def _delivered_dtypes(
-    names: Sequence[str],
-    sources: Sequence[ChunkSource],
-    asked: DTypeLike | Mapping[str, DTypeLike] | None,
-) -> list[np.dtype[Any]]:
-    if isinstance(asked, Mapping):
-        unknown = [name for name in asked if name not in names]
-        if unknown:
-            raise KeyError(f"dtype names {unknown[0]!r}, but only {', '.join(names)} are loaded")
-        by_name: Mapping[str, Any] = asked
-    else:
-        by_name = {} if asked is None else dict.fromkeys(names, asked)
-    dtypes = []
-    for name, source in zip(names, sources, strict=True):
-        delivered = np.dtype(by_name[name]) if name in by_name else source.dtype
-        if not np.can_cast(source.dtype, delivered, "same_kind"):
-            raise TypeError(
-                f"array {name!r} is stored as {source.dtype}, which cannot become {delivered} "
-                f"without loss of its kind"
-            )
-        dtypes.append(delivered)
-    return dtypes
+        )
+    return SampleLayout(parts=tuple(parts), has_index=INDEX in structure.names)

@@ -14,15 +14,16 @@ from chunkstore.plan.random import stream_key
 from chunkstore.upper import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from chunkstore.pipeline.direct import Io
     from chunkstore.pipeline.source import ChunkSource
     from chunkstore.pipeline.stats import LoaderStats
     from chunkstore.pipeline.structure import Names
+    from chunkstore.pipeline.view import SampleView
     from chunkstore.plan.epoch import Last
 
 
@@ -36,7 +37,8 @@ class Loader:
     Parameters
     ----------
     arrays
-        Name to array: a store, or a dict of arrays of stores and numpy arrays.
+        Name to array: a store, or a dict of arrays of stores and numpy arrays; or some samples of
+        them, made by ``store.select``, `chunkstore.split` or `chunkstore.concat`.
     names
         Which arrays make a batch. The structure of the names is the structure of a batch: a name, a
         tuple, a dict, or these inside each other; None for a dict of all arrays. Two names exist
@@ -69,6 +71,18 @@ class Loader:
         the data do not fit in the memory of the machine.
     dtype
         Type of the delivered elements, one for all arrays or by name; by default as stored.
+    transform
+        Name to a function of samples, such as those of `chunkstore.transforms`. The reading threads
+        call it at the same time, each with the samples of one chunk, shape ``(n, *sample_shape)``;
+        it treats each sample by itself and returns as many.
+    weights
+        How often each sample is wanted, relative to the others: one number a sample, or the name of
+        an array of them. An epoch has each sample as often as expected, rounded up or down, and
+        exactly ``epoch_samples`` together.
+    balance
+        Labels, or the name of their array, instead of ``weights``: classes come equally often.
+    epoch_samples
+        Length of an epoch with weights; by default as many samples as there are.
 
     Raises
     ------
@@ -101,7 +115,7 @@ class Loader:
 
     def __init__(
         self,
-        arrays: Mapping[str, ChunkSource | NDArray[Any]],
+        arrays: Mapping[str, ChunkSource | NDArray[Any]] | SampleView,
         names: Names | None = None,
         *,
         batch_size: int,
@@ -117,6 +131,10 @@ class Loader:
         threads: int | None = None,
         io: Io = "auto",
         dtype: DTypeLike | Mapping[str, DTypeLike] | None = None,
+        transform: Mapping[str, Callable[..., Any]] | None = None,
+        weights: ArrayLike | str | None = None,
+        balance: ArrayLike | str | None = None,
+        epoch_samples: int | None = None,
     ) -> None:
         self._setup = setup = resolve_setup(
             arrays,
@@ -134,11 +152,23 @@ class Loader:
             threads=threads,
             io=io,
             dtype=dtype,
+            transform=transform,
+            weights=weights,
+            balance=balance,
+            epoch_samples=epoch_samples,
         )
         self._arrays = arrays
         self._names = names
         # What another process cannot find out from the setup.
-        self._machine_arguments = {"threads": threads, "io": io, "dtype": dtype}
+        self._other_arguments: dict[str, Any] = {
+            "threads": threads,
+            "io": io,
+            "dtype": dtype,
+            "transform": transform,
+            "weights": weights,
+            "balance": balance,
+            "epoch_samples": epoch_samples,
+        }
         self._progress = Progress(epoch)
         self._is_closed = False
         self._feed = Feed(
@@ -153,14 +183,19 @@ class Loader:
     # ---------------------------------------------------------------- what it is
 
     @property
-    def arrays(self) -> Mapping[str, ChunkSource | NDArray[Any]]:
-        """The store or the mapping that the batches come from."""
+    def arrays(self) -> Mapping[str, ChunkSource | NDArray[Any]] | SampleView:
+        """The store, mapping or view that the batches come from."""
         return self._arrays
 
     @property
     def names(self) -> Names | None:
         """The structure of names that was asked for."""
         return self._names
+
+    @property
+    def transform(self) -> Mapping[str, Callable[..., Any]]:
+        """The functions that samples are given to, by the name of their array."""
+        return self._other_arguments["transform"] or {}
 
     @property
     def memory(self) -> int:
@@ -170,7 +205,7 @@ class Loader:
     @property
     def num_samples(self) -> int:
         """Samples of an epoch, over all ranks."""
-        return self._setup.layout.num_samples
+        return self._setup.num_samples
 
     @property
     def batch_size(self) -> int:
@@ -308,9 +343,9 @@ class Loader:
             Shape ``(n,)``: batch after batch, padding included.
         """
         plan = self._setup.plan_epoch(self.epoch if epoch is None else epoch)
-        length = self._setup.layout.unit_length
+        starts = self._setup.layout.unit_bounds
         numbers = [
-            batch.samples[:, 0] * length + batch.samples[:, 1]
+            starts[batch.samples[:, 0]] + batch.samples[:, 1]
             for batch in plan.batches(rank=self.rank, world_size=self.world_size, step=step)
         ]
         return np.concatenate([np.empty(0, np.int64), *numbers])
@@ -359,7 +394,7 @@ class Loader:
 
     def __reduce__(self) -> tuple[Any, ...]:
         setup = self._setup
-        arguments = self._machine_arguments | {
+        arguments = self._other_arguments | {
             "batch_size": setup.order.batch,
             "shuffle": setup.order.shuffle,
             "seed": setup.order.seed,

@@ -50,8 +50,8 @@ def scatter_into(
     chunk
         Decoded samples, or their `row_view`, shape ``(chunk_length, ...)``.
     samples, dest
-        Shape ``(n,)`` each, ``n`` at least 1: positions in ``chunk``, ascending and none twice,
-        and in ``out``, none twice.
+        Shape ``(n,)`` each, ``n`` at least 1: positions in ``chunk``, ascending, and in ``out``,
+        none twice.
     out
         The window, or its `row_view`, shape ``(window_samples, ...)``. Not kept. Its dtype may
         differ from that of ``chunk``: values are converted.
@@ -63,12 +63,31 @@ def scatter_into(
     Threads: safe while no other call has an equal position in ``dest``. Drops the GIL while it
     copies.
     """
-    count = len(samples)
-    first = int(samples[0])
-    is_run = int(samples[-1]) - first + 1 == count
-    chunk = chunk[first : first + count] if is_run else chunk[samples]
+    place_into(take_samples(chunk, samples), dest, out, is_consecutive=is_consecutive)
+
+
+def take_samples(chunk: NDArray[Any], samples: NDArray[np.int64]) -> NDArray[Any]:
+    """Return samples of a chunk: a view of it where they are consecutive, else a copy.
+
+    Parameters
+    ----------
+    chunk
+        Shape ``(chunk_length, ...)``.
+    samples
+        Ascending, shape ``(n,)``, ``n`` at least 1. A sample that is repeated stands in a row.
+    """
+    count, first = len(samples), int(samples[0])
+    if int(samples[-1]) - first + 1 == count and (samples[1:] > samples[:-1]).all():
+        return chunk[first : first + count]
+    return chunk[samples]
+
+
+def place_into(
+    samples: NDArray[Any], dest: NDArray[np.int64], out: NDArray[Any], *, is_consecutive: bool
+) -> None:
+    """Copy samples to their places; see `scatter_into`."""
     if is_consecutive:
         start = int(dest[0])
-        out[start : start + count] = chunk
+        out[start : start + len(samples)] = samples
     else:
-        out[dest] = chunk
+        out[dest] = samples

@@ -10,15 +10,19 @@ import numpy as np
 
 from chunkstore.pipeline.budget import Budget, parse_memory, plan_budget
 from chunkstore.pipeline.direct import Io, choose_direct
+from chunkstore.pipeline.eligible import Eligible, plan_eligible
 from chunkstore.pipeline.layout import SampleLayout, plan_layout
 from chunkstore.pipeline.ranks import resolve_rank
 from chunkstore.pipeline.state import OrderIdentity
 from chunkstore.pipeline.structure import VALID, Structure
+from chunkstore.pipeline.view import SampleView
 from chunkstore.plan.epoch import EpochPlan, Last, check_last, count_batches, rank_lanes
 from chunkstore.plan.random import stream_key
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike, NDArray
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from chunkstore.pipeline.source import ChunkSource
     from chunkstore.pipeline.structure import Names
@@ -38,6 +42,8 @@ class LoaderSetup:
         Which arrays make a batch, and their arrangement.
     layout
         How they are read together.
+    eligible
+        Which samples an epoch has.
     budget
         How the memory is spent.
     order
@@ -53,6 +59,7 @@ class LoaderSetup:
     lanes: range
     structure: Structure
     layout: SampleLayout
+    eligible: Eligible
     budget: Budget
     order: OrderIdentity
     num_batches: int
@@ -64,6 +71,11 @@ class LoaderSetup:
         return self.order.last
 
     @property
+    def num_samples(self) -> int:
+        """Samples of an epoch, over all processes."""
+        return self.eligible.num_samples
+
+    @property
     def batch_length(self) -> int:
         """Samples that this process gets of a batch."""
         return self.order.batch // self.world_size
@@ -71,8 +83,9 @@ class LoaderSetup:
     @property
     def largest_block(self) -> int:
         """Most samples that a block holds, padding included."""
-        largest_lane = -(-self.layout.num_samples // self.order.lanes)
-        filled = min(self.budget.block_units * self.layout.unit_length, largest_lane)
+        largest_lane = -(-self.num_samples // self.order.lanes)
+        piece_samples = self.eligible.piece_samples(self.layout)
+        filled = min(self.budget.block_units * piece_samples, largest_lane)
         padding = self.order.batch // self.order.lanes if self.last == "pad" else 0
         return filled + padding
 
@@ -84,7 +97,7 @@ class LoaderSetup:
     def plan_epoch(self, epoch: int) -> EpochPlan:
         """Return the plan of an epoch."""
         return EpochPlan(
-            self.layout.unit_counts(),
+            self.eligible.draw(self.layout, seed=self.order.seed, epoch=epoch),
             seed=self.order.seed,
             epoch=epoch,
             batch_size=self.order.batch,
@@ -101,7 +114,7 @@ class LoaderSetup:
 
 
 def resolve_setup(
-    arrays: Mapping[str, ChunkSource | NDArray[Any]],
+    arrays: Mapping[str, ChunkSource | NDArray[Any]] | SampleView,
     names: Names | None,
     *,
     batch_size: int,
@@ -117,6 +130,10 @@ def resolve_setup(
     threads: int | None,
     io: Io,
     dtype: DTypeLike | Mapping[str, DTypeLike] | None,
+    transform: Mapping[str, Callable[..., Any]] | None,
+    weights: ArrayLike | str | None,
+    balance: ArrayLike | str | None,
+    epoch_samples: int | None,
 ) -> LoaderSetup:
     """Check a Loader's arguments and fill in what was left out; they are described there.
 
@@ -147,9 +164,15 @@ def resolve_setup(
     # A store also has arrays that are not one value for each sample.
     available = getattr(arrays, "sample_arrays", arrays) if names is None else arrays
     structure = Structure(names, available)
-    layout = plan_layout(arrays, structure, dtype=dtype)
+    sources = arrays.sources if isinstance(arrays, SampleView) else (arrays,)
+    layout = plan_layout(sources, structure, dtype=dtype, transform=transform)
+    eligible = plan_eligible(
+        arrays, layout, weights=weights, balance=balance, epoch_samples=epoch_samples
+    )
     memory_nbytes = parse_memory(memory)
-    is_direct = choose_direct(io, [array.source for array in layout.arrays], memory=memory_nbytes)
+    is_direct = choose_direct(
+        io, [array.source for array in layout.iter_arrays()], memory=memory_nbytes
+    )
     budget = plan_budget(
         layout,
         memory=memory_nbytes,
@@ -160,6 +183,8 @@ def resolve_setup(
         shuffle=shuffle,
         threads=threads,
         buffer_nbytes=_buffer_nbytes(layout, direct=is_direct),
+        piece_samples=eligible.piece_samples(layout),
+        num_pieces=eligible.num_pieces(layout),
     )
     return LoaderSetup(
         rank=rank,
@@ -167,6 +192,7 @@ def resolve_setup(
         lanes=my_lanes,
         structure=structure,
         layout=layout,
+        eligible=eligible,
         budget=budget,
         order=OrderIdentity(
             seed=int(seed),
@@ -175,21 +201,24 @@ def resolve_setup(
             window=int(budget.window),
             last=last,
             shuffle=bool(shuffle),
-            subset=None,
+            subset=eligible.digest,
             layout=layout.fingerprint,
         ),
         num_batches=count_batches(
-            layout.num_samples, batch_size=batch_size, lanes=lanes, last=last
+            eligible.num_samples, batch_size=batch_size, lanes=lanes, last=last
         ),
         is_direct=is_direct,
     )
 
 
 def _buffer_nbytes(layout: SampleLayout, *, direct: bool) -> int:
-    """Return what the readers of one thread take for themselves."""
-    total = 0
-    for array in layout.arrays:
-        reader = array.source.open_reader(direct=direct)
-        total += reader.buffer_nbytes
-        reader.close()
-    return total
+    """Return what the readers of one thread take for themselves: those of one part at a time."""
+    largest = 0
+    for part in layout.parts:
+        total = 0
+        for array in part.arrays:
+            reader = array.source.open_reader(direct=direct)
+            total += reader.buffer_nbytes
+            reader.close()
+        largest = max(largest, total)
+    return largest

@@ -23,9 +23,9 @@ class LoaderStats:
         Encoded bytes read.
     wait_seconds
         Time that the consumer waited for a batch: what the loader cost the training.
-    fetch_seconds, decode_seconds, scatter_seconds
-        Time of the reading threads, summed: reading bytes; checking and decoding; copying samples
-        to their places.
+    fetch_seconds, decode_seconds, transform_seconds, scatter_seconds
+        Time of the reading threads, summed: reading bytes; checking and decoding; in transforms;
+        copying samples to their places.
     """
 
     batches: int = 0
@@ -35,6 +35,7 @@ class LoaderStats:
     wait_seconds: float = 0.0
     fetch_seconds: float = 0.0
     decode_seconds: float = 0.0
+    transform_seconds: float = 0.0
     scatter_seconds: float = 0.0
 
     @classmethod
@@ -45,6 +46,7 @@ class LoaderStats:
             read_nbytes=reader.read_nbytes,
             fetch_seconds=reader.fetch_seconds,
             decode_seconds=reader.decode_seconds,
+            transform_seconds=reader.transform_seconds,
             scatter_seconds=reader.scatter_seconds,
         )
 

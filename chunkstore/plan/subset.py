@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
 
@@ -48,6 +50,34 @@ class Subset:
 
     def __repr__(self) -> str:
         return f"Subset({len(self)} of {self.total} samples, {len(self._starts)} runs)"
+
+    @classmethod
+    def joined(cls, subsets: Sequence[Subset]) -> Subset:
+        """Return subsets of several data sets as one of the sets behind each other.
+
+        Examples
+        --------
+        >>> whole = parse_subset(slice(None), 3)
+        >>> Subset.joined([whole, parse_subset([1], 2), whole]).numbers().tolist()
+        [0, 1, 2, 4, 5, 6, 7]
+        """
+        offsets = np.append(0, np.cumsum([subset.total for subset in subsets])).tolist()
+        starts = np.concatenate(
+            [subset._starts + offset for subset, offset in zip(subsets, offsets, strict=False)]
+        )
+        stops = np.concatenate(
+            [subset._stops + offset for subset, offset in zip(subsets, offsets, strict=False)]
+        )
+        # Runs that touch now are one.
+        touches = starts[1:] == stops[:-1]
+        first, last = np.append(True, ~touches), np.append(~touches, True)
+        count = len(starts)
+        return cls(offsets[-1], starts[first[:count]], stops[last[:count]])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it holds all samples."""
+        return len(self) == self.total
 
     @property
     def digest(self) -> str:

@@ -258,6 +258,9 @@ def _file_order_loader(
             arrays = form[0] if isinstance(form, tuple | list) else form
         batch_size = batch_size or source.batch_size
         options["memory"] = source.memory
+        # The model was trained on what the loader delivers.
+        taken = set(leaves(arrays))
+        options["transform"] = {name: f for name, f in source.transform.items() if name in taken}
         source = source.arrays
     if arrays is None:
         names = list(getattr(source, "sample_arrays", source))

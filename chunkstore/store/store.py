@@ -21,6 +21,7 @@ from chunkstore.errors import (
 from chunkstore.store.array import Array
 from chunkstore.store.nodes import OWN_ATTRIBUTES
 from chunkstore.store.open_file import OpenFile
+from chunkstore.upper import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,6 +125,36 @@ class Store(Mapping[str, Array]):
     def fingerprint(self) -> str:
         """Digest of all arrays: equal only for equal data in equal chunks."""
         return "-".join(array.fingerprint[:8] for array in self._arrays.values())
+
+    def select(self, selection: Any = None, *, fraction: float | None = None, seed: int = 0) -> Any:
+        """Return some of the samples, to index or to load from; nothing is read.
+
+        Parameters
+        ----------
+        selection
+            A slice, a mask, or ascending sample numbers (a loader shuffles by itself).
+        fraction, seed
+            Instead: about this part of the samples, chosen by a hash of their numbers.
+
+        Returns
+        -------
+        view
+            A mapping from names to the selected samples, see `chunkstore.select`.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile, os, chunkstore as cs
+        >>> path = os.path.join(tempfile.mkdtemp(), "a.zarr.zip")
+        >>> cs.save(path, {"x": np.zeros((10, 3)), "y": np.arange(10)})
+        >>> with cs.open(path) as store:
+        ...     odd = store.select(slice(1, None, 2))
+        ...     loader = cs.Loader(odd, ("x", "y"), batch_size=2)
+        ...     odd["y"][:].tolist(), loader.num_samples
+        ([1, 3, 5, 7, 9], 5)
+        """
+        return resolve("chunkstore.pipeline.view", "select")(
+            self, selection, fraction=fraction, seed=seed
+        )
 
     def zarr(self) -> Any:
         """Return the zarr-python view of the file, read-only: a ``zarr.Group`` or ``zarr.Array``.

@@ -1,0 +1,145 @@
+"""Do the arrays that a Loader is given fit together, and what do they become?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chunkstore.pipeline.memory import MemorySource
+from chunkstore.pipeline.source import ChunkSource
+from chunkstore.pipeline.transforming import SampleTransform
+from chunkstore.settings import DEFAULT_CHUNK_NBYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import DTypeLike
+
+
+def chunk_sources(names: Sequence[str], values: Sequence[Any]) -> list[ChunkSource]:
+    """Return each value as a source; numpy arrays are cut like the widest stored one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is neither, or has no sample axis.
+    """
+    for name, value in zip(names, values, strict=True):
+        if not isinstance(value, np.ndarray | ChunkSource):
+            raise TypeError(
+                f"array {name!r} must be an array of a store or a numpy array, "
+                f"got {type(value).__name__}"
+            )
+    for name, value in zip(names, values, strict=True):
+        if not value.shape:
+            raise ValueError(f"array {name!r} has shape (): it has no sample axis")
+    stored = [value for value in values if not isinstance(value, np.ndarray)]
+    if stored:
+        length = unit_source(stored).chunk_length
+    else:
+        sample_nbytes = sum(value.nbytes // max(len(value), 1) for value in values)
+        length = max(1, DEFAULT_CHUNK_NBYTES // max(sample_nbytes, 1))
+    return [
+        MemorySource(name, value, chunk_length=length) if isinstance(value, np.ndarray) else value
+        for name, value in zip(names, values, strict=True)
+    ]
+
+
+def check_lengths(names: Sequence[str], sources: Sequence[ChunkSource]) -> None:
+    """Raise ValueError unless all arrays have equally many samples."""
+    for name, source in zip(names, sources, strict=True):
+        if source.shape[0] != sources[0].shape[0]:
+            raise ValueError(
+                f"arrays loaded together must have equally many samples: {names[0]!r} has "
+                f"{sources[0].shape[0]}, {name!r} has {source.shape[0]}"
+            )
+
+
+def check_alike(
+    names: Sequence[str], sources: Sequence[ChunkSource], first: Sequence[ChunkSource]
+) -> None:
+    """Raise ValueError unless samples have the shape and type of those of the first file."""
+    for name, source, other in zip(names, sources, first, strict=True):
+        if source.shape[1:] != other.shape[1:] or source.dtype != other.dtype:
+            raise ValueError(
+                f"files loaded as one must have equal samples: array {name!r} has {other.dtype} of "
+                f"shape {other.shape[1:]} in the first, {source.dtype} of shape "
+                f"{source.shape[1:]} in another"
+            )
+
+
+def unit_source(sources: Iterable[ChunkSource]) -> ChunkSource:
+    """Return the source with most bytes per sample; of equal ones, the shortest chunks."""
+
+    def width(source: ChunkSource) -> tuple[int, int]:
+        sample_size = math.prod(source.shape[1:])
+        return sample_size * source.dtype.itemsize, -source.chunk_length
+
+    return max(sources, key=width)
+
+
+def sample_transforms(
+    names: Sequence[str],
+    sources: Sequence[ChunkSource],
+    asked: Mapping[str, Callable[..., Any]] | None,
+) -> list[SampleTransform | None]:
+    """Return what is done to the samples of each array, None where it is nothing.
+
+    Raises
+    ------
+    TypeError, KeyError
+        If the argument is no mapping, or names an array that is not loaded.
+    """
+    if asked is None:
+        return [None] * len(names)
+    if not isinstance(asked, Mapping):
+        raise TypeError(
+            f"transform must be a dict of names and functions, got {type(asked).__name__}"
+        )
+    _check_known("transform", asked, names)
+    return [
+        SampleTransform(name, asked[name], sample_shape=source.shape[1:], dtype=source.dtype)
+        if name in asked
+        else None
+        for name, source in zip(names, sources, strict=True)
+    ]
+
+
+def delivered_dtypes(
+    names: Sequence[str],
+    sources: Sequence[ChunkSource],
+    transforms: Sequence[SampleTransform | None],
+    asked: DTypeLike | Mapping[str, DTypeLike] | None,
+) -> list[np.dtype[Any]]:
+    """Return the type of the delivered elements of each array.
+
+    Raises
+    ------
+    TypeError, KeyError
+        If values would lose their kind, or ``asked`` names an array that is not loaded.
+    """
+    if isinstance(asked, Mapping):
+        _check_known("dtype", asked, names)
+        by_name: Mapping[str, Any] = asked
+    else:
+        by_name = {} if asked is None else dict.fromkeys(names, asked)
+    dtypes = []
+    for name, source, step in zip(names, sources, transforms, strict=True):
+        origin = source.dtype if step is None else step.dtype
+        delivered = np.dtype(by_name[name]) if name in by_name else origin
+        if not np.can_cast(origin, delivered, "same_kind"):
+            raise TypeError(
+                f"array {name!r} is {'stored' if step is None else 'transformed'} as {origin}, "
+                f"which cannot become {delivered} without loss of its kind"
+            )
+        dtypes.append(delivered)
+    return dtypes
+
+
+def _check_known(argument: str, asked: Mapping[str, Any], names: Sequence[str]) -> None:
+    unknown = [name for name in asked if name not in names]
+    if unknown:
+        raise KeyError(f"{argument} names {unknown[0]!r}, but only {', '.join(names)} are loaded")

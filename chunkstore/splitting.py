@@ -1,0 +1,235 @@
+"""How is a data set divided into training, validation and test samples?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
+
+import numpy as np
+
+from chunkstore.errors import MissingFileError
+from chunkstore.pipeline.layout import plan_layout
+from chunkstore.pipeline.structure import Structure
+from chunkstore.pipeline.view import SOURCE_SHIFT, SampleView, as_view
+from chunkstore.plan.split import check_fractions, group_ids, split_ids, split_stratified
+from chunkstore.store import Store, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+By = Literal["sample", "chunk", "group"]
+Part = TypeVar("Part", Store, SampleView)
+
+_SUFFIX = ".zarr.zip"
+_PARTIAL_SUFFIX = _SUFFIX + ".partial"
+# Parts with these names come first, in this order.
+_USUAL_ORDER = ("train", "training", "val", "valid", "validation", "test")
+
+
+class Splits(Mapping[str, Part], Generic[Part]):
+    """The parts of a data set by their names: stores of their own, or views of one store.
+
+    Made by `chunkstore.split` and `chunkstore.open_splits`.
+
+    Parameters
+    ----------
+    parts
+        Name to store or view.
+    """
+
+    def __init__(self, parts: Mapping[str, Part]) -> None:
+        self._parts: dict[str, Part] = dict(parts)
+
+    def __getitem__(self, name: str) -> Part:
+        try:
+            return self._parts[name]
+        except KeyError:
+            there = ", ".join(repr(known) for known in self._parts) or "none"
+            raise KeyError(f"no part {name!r}; there are {there}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of all parts."""
+        return sum(part.num_samples for part in self._parts.values())
+
+    @property
+    def fractions(self) -> dict[str, float]:
+        """The part of all these samples that each part really has."""
+        total = max(self.num_samples, 1)
+        return {name: part.num_samples / total for name, part in self._parts.items()}
+
+    def close(self) -> None:
+        """Close the files; again is allowed."""
+        for part in self._parts.values():
+            part.close()
+
+    def __enter__(self) -> Splits[Part]:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        shares = ", ".join(
+            f"{name}: {part.num_samples} samples ({self.fractions[name]:.1%})"
+            for name, part in self._parts.items()
+        )
+        return f"<chunkstore.Splits {shares}>"
+
+
+def split(
+    data: Mapping[str, Any],
+    fractions: Mapping[str, float],
+    *,
+    by: By = "sample",
+    groups: ArrayLike | str | None = None,
+    stratify: ArrayLike | str | None = None,
+    seed: int = 0,
+) -> Splits[SampleView]:
+    """Divide the samples of a data set into parts; nothing is read but ``groups`` and ``stratify``.
+
+    A sample's part follows from a hash of its number, chunk or group: samples that are appended
+    later leave the others where they are. Writing the samples anew in another order does not.
+
+    Parameters
+    ----------
+    data
+        A store, a view, or a dict of arrays of equal length.
+    fractions
+        Name of each part to its fraction; together at most 1, the rest is in no part. What comes
+        out is near them: see ``fractions`` of the result.
+    by
+        ``"sample"``: each sample by itself; a loader of a part decodes nearly all chunks.
+        ``"chunk"``: whole chunks, so nothing is decoded for nothing; right if the file is shuffled.
+        ``"group"``: samples of one group stay together, such as the pictures of one person.
+    groups
+        With ``by="group"``: the group of each sample, or the name of the array that says so.
+    stratify
+        With ``by="sample"``: labels, or the name of their array. Each class is divided in the
+        wanted fractions.
+    seed
+        Another seed divides differently; an integer in ``[0, 2**64)``.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If an argument is wrong; the message says what is allowed.
+
+    Examples
+    --------
+    >>> data = {"x": np.zeros((1000, 4)), "label": np.arange(1000) % 10}
+    >>> parts = split(data, {"train": 0.8, "val": 0.2}, stratify="label")
+    >>> parts
+    <chunkstore.Splits train: 801 samples (80.1%), val: 199 samples (19.9%)>
+    >>> parts["val"]["label"][:5].tolist()
+    [4, 0, 6, 5, 0]
+    """
+    check_fractions(fractions)
+    if by not in get_args(By):
+        raise ValueError(f"by must be 'sample', 'chunk' or 'group', got {by!r}")
+    if (groups is not None) != (by == "group"):
+        raise ValueError(f"groups= goes with by='group', got by={by!r} and groups={groups!r:.50}")
+    if stratify is not None and by != "sample":
+        raise ValueError(f"stratify= goes with by='sample', got by={by!r}")
+    view = as_view(data)
+    shares = list(fractions.values())
+    if stratify is not None:
+        labels = _values(view, "stratify", stratify)
+        part_of = split_stratified(labels, shares, seed=seed)
+    else:
+        if groups is not None:
+            ids: NDArray[Any] = group_ids(_values(view, "groups", groups))
+        else:
+            ids = view.sample_ids if by == "sample" else _chunk_ids(view)
+        part_of = split_ids(ids, shares, seed=seed)
+    return Splits({name: view.select(part_of == i) for i, name in enumerate(fractions)})
+
+
+def open_splits(folder: str | os.PathLike[str]) -> Splits[Store]:
+    """Open the files of one data set, such as ``train.zarr.zip`` and ``test.zarr.zip`` in a folder.
+
+    Parameters
+    ----------
+    folder
+        Each file ``NAME.zarr.zip`` in it is the part ``NAME``.
+
+    Returns
+    -------
+    Name to store, training first; close it, or use it in a ``with`` block.
+
+    Raises
+    ------
+    MissingFileError
+        If there is no such folder, or no such file in it.
+    IncompleteError
+        If one of the files is still being written, or its writer never finished.
+
+    Examples
+    --------
+    >>> import chunkstore as cs, os, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> for name, count in {"test": 10, "train": 90}.items():
+    ...     cs.save(os.path.join(folder, name + ".zarr.zip"), {"x": np.zeros((count, 3))})
+    >>> with cs.open_splits(folder) as data:
+    ...     print(data)
+    <chunkstore.Splits train: 90 samples (90.0%), test: 10 samples (10.0%)>
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise MissingFileError("there is no such folder", os.fspath(folder), errno=2)
+    files = [entry.name for entry in path.iterdir()]
+    names = {name[: -len(_SUFFIX)] for name in files if name.endswith(_SUFFIX)}
+    names |= {name[: -len(_PARTIAL_SUFFIX)] for name in files if name.endswith(_PARTIAL_SUFFIX)}
+    if not names:
+        raise MissingFileError(
+            f"there is no file NAME{_SUFFIX} in the folder", os.fspath(folder), errno=2
+        )
+    stores: dict[str, Store] = {}
+    try:
+        for name in sorted(names, key=_usual_place):
+            stores[name] = open_store(path / (name + _SUFFIX))
+    except BaseException:
+        for store in stores.values():
+            store.close()
+        raise
+    return Splits(stores)
+
+
+def _usual_place(name: str) -> tuple[int, str]:
+    return (_USUAL_ORDER.index(name) if name in _USUAL_ORDER else len(_USUAL_ORDER)), name
+
+
+def _values(view: SampleView, argument: str, given: Any) -> NDArray[Any]:
+    values: NDArray[Any] = np.asarray(view[given][...] if isinstance(given, str) else given)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.shape != (view.num_samples,):
+        raise ValueError(
+            f"{argument} must be one value for each of {view.num_samples} samples, "
+            f"got shape {values.shape}"
+        )
+    return values
+
+
+def _chunk_ids(view: SampleView) -> NDArray[np.int64]:
+    """Return for each sample which chunk of its source it is read with."""
+    ids = view.sample_ids
+    lengths = np.array([_unit_length(source, list(view)) for source in view.sources], np.int64)
+    source_index = ids >> SOURCE_SHIFT
+    places = ids - (source_index << SOURCE_SHIFT)
+    chunks: NDArray[np.int64] = (source_index << SOURCE_SHIFT) + places // lengths[source_index]
+    return chunks
+
+
+def _unit_length(source: Mapping[str, Any], names: Sequence[str]) -> int:
+    return plan_layout(source, Structure(tuple(names), names)).unit_length
