@@ -35,6 +35,7 @@ from chunkstore.store import open_store as open
 
 if TYPE_CHECKING:
     from chunkstore import transforms
+    from chunkstore.mixing import mix
     from chunkstore.pipeline.loader import Loader
     from chunkstore.pipeline.view import concat, select
     from chunkstore.predicting.run import predict
@@ -64,6 +65,7 @@ __all__ = [
     "defaults",
     "load",
     "mean",
+    "mix",
     "open",
     "open_splits",
     "predict",
@@ -81,6 +83,7 @@ _LAZY = {
     "Loader": "chunkstore.pipeline.loader",
     "concat": "chunkstore.pipeline.view",
     "mean": "chunkstore.statistics",
+    "mix": "chunkstore.mixing",
     "open_splits": "chunkstore.splitting",
     "predict": "chunkstore.predicting.run",
     "select": "chunkstore.pipeline.view",

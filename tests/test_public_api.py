@@ -30,6 +30,7 @@ PUBLIC_NAMES = [
     "defaults",
     "load",
     "mean",
+    "mix",
     "open",
     "open_splits",
     "predict",
