@@ -151,6 +151,18 @@ def test_a_mixture_that_never_stops_goes_on_through_the_epochs_of_its_loaders():
         assert mixture.step == 26
 
 
+def test_every_round_of_a_loader_has_an_order_of_its_own():
+    with make(sources([20, 80]), batch_size=8, stop="all") as mixture:
+        epochs = [[value for batch in values(mixture) for value in batch] for _ in range(3)]
+    rounds = []
+    for epoch in epochs:
+        small = [value for value in epoch if value < 10_000]
+        assert len(small) == 80
+        rounds += [tuple(small[i : i + 20]) for i in range(0, 80, 20)]
+    assert len({frozenset(found) for found in rounds}) == 1
+    assert len(set(rounds)) == len(rounds)
+
+
 def test_ranks_have_equal_steps_and_no_sample_in_common():
     data = sources([50, 30])
     ranks = []

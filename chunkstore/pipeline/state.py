@@ -23,7 +23,7 @@ class OrderIdentity:
     seed, batch, lanes, window, last, shuffle
         The loader's arguments; ``window`` as it was resolved.
     subset
-        Digest of the samples that are eligible; None for all.
+        Digest of the samples that are eligible and of their weights; None for all, each once.
     layout
         Fingerprint of the data.
     """

@@ -87,6 +87,20 @@ def test_epochs_seeds_and_repeated_samples_are_augmented_differently():
     assert len(set(corners(weights=one_sample))) > 10
 
 
+@pytest.mark.parametrize("last", ["keep", "pad"])
+def test_no_two_samples_of_an_epoch_share_their_draws(last):
+    sources, _ = data_set(300, chunk_length=8)
+
+    @transforms.seeded
+    def words(samples, random):
+        return random.words()
+
+    arguments = {"batch_size": 32, "lanes": 2, "window": 1, "transform": {"y": words}}
+    with Loader(sources, ("x", "y"), last=last, **arguments) as loader:
+        drawn = np.concatenate([y for _, y in loader])
+    assert len(np.unique(drawn)) == len(drawn)
+
+
 def test_image_and_mask_get_the_same_draws():
     masks = images(60, shape=(8, 9))
     arrays = {"image": np.repeat(masks[..., np.newaxis], 3, axis=-1), "mask": masks}
