@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -24,8 +25,13 @@ print(time.perf_counter() - start)
 
 def import_seconds(statement: str) -> float:
     """Return the time of a statement in a fresh process, in seconds."""
+    # With bytecode, as an installed package has it; the warm-up may have to write it.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     output = subprocess.check_output(
-        [sys.executable, "-c", _PROGRAM.format(statement=statement)], text=True, cwd=REPOSITORY
+        [sys.executable, "-c", _PROGRAM.format(statement=statement)],
+        text=True,
+        cwd=REPOSITORY,
+        env=environment,
     )
     return float(output)
 
@@ -36,7 +42,6 @@ def run(settings: Settings) -> list[Result]:
         [lambda: import_seconds(_OURS), lambda: import_seconds(_PEER)],
         # A process each and some 100 ms: more rounds are cheap, and imports vary.
         rounds=4 * settings.rounds,
-        has_warm_up=settings.has_warm_up,
     )
     return [
         ratio(
