@@ -248,8 +248,9 @@ def test_threads_start_with_the_first_batch():
 def run(code, *, send=None):
     """Run a program and return its exit code and what it wrote."""
     program = (
-        "import numpy as np\nfrom chunkstore.pipeline.loader import Loader\n"
-        + textwrap.dedent(code)
+        "import signal\nimport numpy as np\nfrom chunkstore.pipeline.loader import Loader\n"
+        # A test run in the background inherits that interrupts are ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n" + textwrap.dedent(code)
     )
     with subprocess.Popen(
         [sys.executable, "-c", program],
