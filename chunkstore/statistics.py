@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from chunkstore.pipeline.loader import Loader
 from chunkstore.settings import DEFAULT_CHUNK_NBYTES
+from chunkstore.transforms.values import inner_axes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,13 +89,29 @@ class _Moments:
     squares: NDArray[np.float64]
 
     @classmethod
-    def of(cls, samples: NDArray[Any], axes: tuple[int, ...]) -> _Moments:
-        """Return the moments of some samples over some axes."""
-        count = int(np.prod([samples.shape[axis] for axis in axes]))
-        middle = samples.mean(axis=axes, dtype=np.float64)
-        distances = samples - middle
-        distances *= distances
-        return cls(count, middle, distances.sum(axis=axes))
+    def of(cls, samples: NDArray[Any], *, num_last: int) -> _Moments:
+        """Return the moments of some samples, for each element of their last axes.
+
+        Parameters
+        ----------
+        samples
+            Shape ``(n, ...)``, ``n`` at least 1.
+        num_last
+            How many axes are kept; the others are summed over.
+        """
+        kept = samples.shape[samples.ndim - num_last :]
+        # Sums along a few channels are slow: longer rows first, then those are folded.
+        num_axes = inner_axes(samples.shape[1:], reach=num_last)
+        row_length = math.prod(samples.shape[samples.ndim - num_axes :])
+        # rows: (samples and outer axes, inner axes); folds: (inner axes that are not kept, kept)
+        rows = samples.reshape(-1, row_length).astype(np.float64)
+        folds = (-1, math.prod(kept))
+        count = samples.size // math.prod(kept)
+        middle = rows.sum(axis=0).reshape(folds).sum(axis=0) / count
+        rows -= np.tile(middle, row_length // len(middle))
+        rows *= rows
+        squares = rows.sum(axis=0).reshape(folds).sum(axis=0)
+        return cls(count, middle.reshape(kept), squares.reshape(kept))
 
     def joined(self, other: _Moments) -> _Moments:
         """Return the moments of both together (Chan, Golub and LeVeque, 1979)."""
@@ -119,7 +137,7 @@ def _moments(
     if empty.dtype.kind not in "iufb":
         raise TypeError(f"array {name!r} has values of {empty.dtype}, which have no mean")
     # A sample's last axis is the channels; one of a single number has none.
-    axes = tuple(range(max(empty.ndim - 1, 1))) if per == "channel" else (0,)
+    num_last = min(empty.ndim - 1, 1) if per == "channel" else empty.ndim - 1
     sample_nbytes = max(empty.dtype.itemsize * int(np.prod(empty.shape[1:])), 1)
     batch_size = max(DEFAULT_CHUNK_NBYTES // sample_nbytes, 1)
     total: _Moments | None = None
@@ -127,7 +145,7 @@ def _moments(
         arrays, name, batch_size=batch_size, shuffle=False, memory=memory, rank=0, world_size=1
     ) as loader:
         for samples in loader:
-            moments = _Moments.of(samples, axes)
+            moments = _Moments.of(samples, num_last=num_last)
             total = moments if total is None else total.joined(moments)
     if total is None:
         raise ValueError(f"array {name!r} has no samples, so it has no mean")
