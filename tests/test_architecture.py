@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "plan": frozenset({"errors", "settings"}),
     "pipeline": BELOW_PIPELINE,
     "adapters": BELOW_JOBS,
-    "importers": BELOW_JOBS,
+    "importing": BELOW_JOBS,
+    "importers": BELOW_JOBS | {"importing"},
 }
 # Nothing may import these: they are reached by name, through `upper` or from the command line.
 REACHED_BY_NAME = frozenset({"adapters", "cli"})

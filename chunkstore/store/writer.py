@@ -525,6 +525,10 @@ class Writer:
 
     def _finish(self) -> None:
         """Write what a complete new file needs and give it its name."""
+        if self._container.durable and not self._is_dirty and not self._attributes_changed():
+            # The last flush wrote all of it.
+            self._container.rename(self._target, overwrite=self._overwrite)
+            return
         self._settle()
         entries = {}
         for name, document in self._current_documents().items():

@@ -1,0 +1,1 @@
+"""Brings foreign data into files, whatever the format they come from."""

@@ -1,0 +1,342 @@
+"""How do foreign samples come into a file: in parallel, checked, and again after a kill?
+
+Threads read blocks of samples ahead, the file gets them in order, so it is the same whatever the
+number of threads. Checkpoints stand at places that follow from the sizes alone; an import that was
+killed goes on from the last one and ends with the same bytes. Before the file gets its name it is
+read once and compared with what the source gave.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+import numpy as np
+
+from chunkstore import system
+from chunkstore.errors import CorruptionError
+from chunkstore.importing.ahead import iter_ahead
+from chunkstore.importing.digest import add_samples
+from chunkstore.importing.position import PROVENANCE, Position, described, open_import
+from chunkstore.progress import progress_bar
+from chunkstore.store.store import PARTIAL_SUFFIX, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from chunkstore.importing.source import Block, SampleSource, Skipped
+    from chunkstore.store.writer import Writer
+
+OnError = Literal["fail", "skip"]
+
+# Decoded bytes of a block: many chunks, so that encoding them keeps all cores busy.
+_BLOCK_NBYTES: Final = 8 << 20
+# Decoded bytes of all blocks that are read or wait.
+_AHEAD_NBYTES: Final = 64 << 20
+_MAX_THREADS: Final = 32
+# A killed import loses about a twentieth of the work, or this much where that is more.
+_NUM_CHECKPOINTS: Final = 20
+_LEAST_BETWEEN_CHECKPOINTS_NBYTES: Final = 64 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """What is the same for importers of all formats.
+
+    Attributes
+    ----------
+    codec, level, chunk_nbytes, chunk_length
+        Of the new file, see `chunkstore.create`; ``chunk_length`` is that of its widest array.
+    attributes
+        Further attributes of the new file, JSON values.
+    on_error
+        ``"fail"`` ends the import at a sample that cannot be read, ``"skip"`` leaves it out and
+        lists it.
+    threads
+        That read; by default the processors of this process.
+    verify
+        Read the new file before it gets its name, and compare.
+    resume
+        Go on with an import of the same source and options that was killed.
+    overwrite
+        Replace an existing file once the new one is complete.
+    progress
+        Show a bar on stderr; None shows it on a terminal when the work takes over a second.
+
+    Raises
+    ------
+    ValueError
+        A value that is not allowed.
+    """
+
+    codec: str | None = None
+    level: int | None = None
+    chunk_nbytes: int | None = None
+    chunk_length: int | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    on_error: OnError = "fail"
+    threads: int | None = None
+    verify: bool = True
+    resume: bool = True
+    overwrite: bool = False
+    progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.on_error not in get_args(OnError):
+            raise ValueError(f"on_error must be 'fail' or 'skip', got {self.on_error!r}")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
+        if self.chunk_length is not None and self.chunk_length < 1:
+            raise ValueError(f"chunk_length must be at least 1, got {self.chunk_length}")
+
+    @property
+    def num_threads(self) -> int:
+        """Threads that read."""
+        return self.threads or min(system.calls.available_cores(), _MAX_THREADS)
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import did.
+
+    Attributes
+    ----------
+    path
+        The new file.
+    num_samples
+        That it holds.
+    skipped
+        Samples of the source that it does not hold.
+    nbytes, file_nbytes
+        Decoded size of its samples, and the file's own size.
+    seconds
+        That it took; an import that was continued counts from there.
+    is_verified
+        Whether the file was read and compared.
+    """
+
+    path: str
+    num_samples: int
+    skipped: tuple[Skipped, ...]
+    nbytes: int
+    file_nbytes: int
+    seconds: float
+    is_verified: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return asdict(self)
+
+
+def run_import(
+    source: SampleSource,
+    out: str | os.PathLike[str],
+    options: ImportOptions,
+    *,
+    order: NDArray[np.int64] | None = None,
+    ordering: Mapping[str, Any] | None = None,
+) -> ImportReport:
+    """Bring samples of a source into a new file.
+
+    Parameters
+    ----------
+    source
+        What to read.
+    out
+        The new file; it appears when it is complete.
+    options
+        How.
+    order
+        Numbers of the samples to take, in the order of the file; None takes all in their order.
+    ordering
+        What ``order`` follows from, JSON values for the file's attributes.
+
+    Raises
+    ------
+    ExistingFileError
+        The file exists, or an unfinished one of another import, and ``overwrite`` is False.
+    CorruptionError
+        The new file does not hold what was read; it has no final name then.
+    ChunkStoreError
+        Reading or writing failed. What was done stays in ``out + ".partial"``; the same call goes
+        on with it.
+    """
+    started = time.perf_counter()
+    num_samples = source.num_samples if order is None else len(order)
+    provenance = {
+        "kind": source.kind,
+        "source": source.name,
+        **source.provenance,
+        "order": dict(ordering or {"shuffled": False}),
+        "on_error": options.on_error,
+        "fingerprint": source.fingerprint,
+    }
+    writer, position = open_import(
+        out,
+        provenance,
+        attributes={**source.attributes, **options.attributes},
+        overwrite=options.overwrite,
+        resume=options.resume,
+        codec=options.codec,
+        level=options.level,
+        **({} if options.chunk_nbytes is None else {"chunk_nbytes": options.chunk_nbytes}),
+    )
+    with writer:
+        run = _Run(source, writer, options, order, num_samples, provenance, position)
+        try:
+            run.copy()
+            run.add_unaligned()
+            run.checkpoint()
+            if options.verify:
+                run.verify()
+        except BaseException:
+            # Back to the last checkpoint: what is behind it would end elsewhere when continued.
+            writer.abort()
+            raise
+    with open_store(out) as store:
+        return ImportReport(
+            os.fspath(out),
+            store.num_samples,
+            tuple(position.skipped),
+            sum(array.nbytes for array in store.values()),
+            store.file_nbytes,
+            time.perf_counter() - started,
+            options.verify,
+        )
+
+
+class _Run:
+    """One import under way."""
+
+    def __init__(
+        self,
+        source: SampleSource,
+        writer: Writer,
+        options: ImportOptions,
+        order: NDArray[np.int64] | None,
+        num_samples: int,
+        provenance: Mapping[str, Any],
+        position: Position,
+    ) -> None:
+        self._source = source
+        self._writer = writer
+        self._options = options
+        self._order = order
+        self._num_samples = num_samples
+        self._provenance = provenance
+        self._position = position
+        if not writer.specs:
+            writer.declare(_with_chunk_length(source.specs, options.chunk_length))
+            # From here on the unfinished file says what it is.
+            self.checkpoint()
+        sample_nbytes = max(1, sum(spec.sample_nbytes for spec in source.specs.values()))
+        unit = source.block_length or writer.chunk_length
+        self._block_length = max(unit, _BLOCK_NBYTES // sample_nbytes // unit * unit)
+        between_nbytes = max(
+            num_samples * sample_nbytes // _NUM_CHECKPOINTS, _LEAST_BETWEEN_CHECKPOINTS_NBYTES
+        )
+        block_nbytes = self._block_length * sample_nbytes
+        # Samples of the source between two checkpoints: whole blocks.
+        self._stride = -(-between_nbytes // block_nbytes) * self._block_length
+        most = 2 * options.num_threads
+        self._depth = max(1, min(most, _AHEAD_NBYTES // block_nbytes))
+
+    def copy(self) -> None:
+        """Read and append what is not there yet."""
+        position, options = self._position, self._options
+        starts = range(position.num_done, self._num_samples, self._block_length)
+        blocks = iter_ahead(
+            self._read, starts, threads=min(options.num_threads, self._depth), depth=self._depth
+        )
+        with progress_bar(
+            self._num_samples, what="importing", unit="samples", show=options.progress
+        ) as move:
+            move(position.num_done)
+            for start, block in zip(starts, blocks, strict=True):
+                self._append(block)
+                position.skipped += block.skipped
+                stop = min(start + self._block_length, self._num_samples)
+                position.num_done = stop
+                if stop % self._stride == 0 and stop < self._num_samples:
+                    self.checkpoint()
+                move(stop - start)
+
+    def add_unaligned(self) -> None:
+        """Store the arrays that are no samples."""
+        for name, values in self._source.unaligned.items():
+            self._writer.put(name, values, aligned=False)
+
+    def checkpoint(self) -> None:
+        """Make what is done durable, and say how far it is."""
+        self._writer.attributes[PROVENANCE] = described(self._provenance, self._position)
+        self._writer.flush()
+
+    def verify(self) -> None:
+        """Read the new file and compare it with what the source gave.
+
+        Raises
+        ------
+        CorruptionError
+            An array is not what was read.
+        """
+        digests = self._position.digests
+        num_samples = self._writer.num_samples
+        length = self._block_length
+        options = self._options
+        path = self._writer.path + PARTIAL_SUFFIX
+        with (
+            open_store(path) as store,
+            progress_bar(
+                num_samples * len(digests), what="verifying", unit="samples", show=options.progress
+            ) as move,
+        ):
+            for name, expected in digests.items():
+                starts = range(0, num_samples, length)
+                read = partial(_read_back, store[name], length=length)
+                found = 0
+                for samples in iter_ahead(
+                    read, starts, threads=min(2, self._depth), depth=min(2, self._depth)
+                ):
+                    found = add_samples(found, samples)
+                    move(len(samples))
+                if found != expected:
+                    raise CorruptionError(
+                        f"array {name!r}: the new file does not hold what was read from "
+                        f"{self._source.name}: digest 0x{found:08x}, expected 0x{expected:08x}",
+                        path,
+                    )
+
+    def _read(self, start: int) -> Block:
+        stop = min(start + self._block_length, self._num_samples)
+        order = self._order
+        numbers = np.arange(start, stop) if order is None else order[start:stop]
+        return self._source.read(numbers, skips=self._options.on_error == "skip")
+
+    def _append(self, block: Block) -> None:
+        digests = self._position.digests
+        self._writer.append_mapping(block.arrays, owned=True)
+        for name, samples in block.arrays.items():
+            digests[name] = add_samples(digests.get(name, 0), samples)
+
+
+def _read_back(array: Any, start: int, *, length: int) -> NDArray[Any]:
+    samples: NDArray[Any] = array[start : start + length]
+    return samples
+
+
+def _with_chunk_length(specs: Mapping[str, Any], chunk_length: int | None) -> Mapping[str, Any]:
+    """Return specs of which the widest array has a chunk length."""
+    if chunk_length is None or not specs:
+        return specs
+    from dataclasses import replace
+
+    widest = max(
+        specs, key=lambda name: math.prod(specs[name].sample_shape) * specs[name].dtype.itemsize
+    )
+    return {**specs, widest: replace(specs[widest], chunk_length=chunk_length)}

@@ -1,0 +1,106 @@
+"""What does an importer know about its data?
+
+An importer of one format answers what is there and reads samples by number; everything else, from
+threads to the restart after a kill, is the same for all formats and lies in `chunkstore.importing`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from chunkstore.store.spec import ArraySpec
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """One sample that could not be read.
+
+    Attributes
+    ----------
+    number
+        Of the sample in the source.
+    name
+        What the person calls it: a file, a line of a manifest.
+    reason
+        What is wrong with it.
+    """
+
+    number: int
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some samples of a source, read.
+
+    Attributes
+    ----------
+    arrays
+        For each array of the source, the samples that could be read, in the order asked for.
+    skipped
+        The others.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    skipped: Sequence[Skipped] = ()
+
+
+class SampleSource(Protocol):
+    """Foreign data as aligned arrays of samples that are read by number.
+
+    Attributes
+    ----------
+    kind
+        Of format, such as ``"bcolz"``.
+    name
+        What the person gave: a folder, a file.
+    num_samples
+        How many there are.
+    specs
+        Data type and sample shape of each aligned array, by name.
+    unaligned
+        Further arrays, of any length, that are stored beside them; small.
+    attributes
+        What the file's user attributes shall hold, JSON values.
+    provenance
+        Where the data come from and how they were read, JSON values.
+    fingerprint
+        Digest of what the samples follow from, cheap to compute: a run that was killed goes on only
+        with equal ones.
+    block_length
+        Samples that are cheap to read together, or None.
+
+    Notes
+    -----
+    Threads: `read` is called by several threads at the same time.
+    """
+
+    kind: str
+    name: str
+    num_samples: int
+    specs: Mapping[str, ArraySpec]
+    unaligned: Mapping[str, Any]
+    attributes: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    fingerprint: str
+    block_length: int | None
+
+    def read(self, numbers: NDArray[np.int64], *, skips: bool) -> Block:
+        """Read samples.
+
+        Parameters
+        ----------
+        numbers
+            Of the samples, shape ``(n,)``, ``n`` at least 1.
+        skips
+            Whether a sample that cannot be read is listed in the block; else it is an error that
+            names it.
+        """
