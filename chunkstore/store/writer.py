@@ -1,30 +1,21 @@
 """How does a file come into being and grow?
 
-Samples go to array writers, which cut them into chunks; chunks go through the pipeline to the
-container. A flush writes metadata, edge chunks and a directory behind them; closing a new file
-fills in the metadata at its front and gives it its name.
+Samples are checked, then go to array writers, which cut them into chunks; chunks go through the
+pipeline to the container. What else the file needs is the draft's.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from chunkstore import system
-from chunkstore.container.checksum import crc32
 from chunkstore.errors import ChunkStoreError
 from chunkstore.store.array_writer import ArrayWriter
-from chunkstore.store.documents import (
-    chunk_records,
-    encode_document,
-    metadata_documents,
-    metadata_records,
-    reserve_nbytes,
-)
+from chunkstore.store.draft import Draft
 from chunkstore.store.encoding import ChunkPipeline
 from chunkstore.store.samples import (
     as_samples,
@@ -36,7 +27,7 @@ from chunkstore.store.samples import (
 from chunkstore.store.spec import ArraySpec, check_attributes, choose_chunk_lengths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from chunkstore.container.writer import ContainerWriter
     from chunkstore.format.codecs import CodecChain
@@ -84,17 +75,12 @@ class Writer:
         self._storage = storage
         self._is_new = is_new
         self._overwrite = overwrite
-        self._arrays: dict[str, ArrayWriter] = {}
-        # Offset and padded size of the metadata entries at the front that close() fills in.
-        self._reserve: dict[str, tuple[int, int]] = {}
-        # The attributes that the last checkpoint holds, as JSON: the dict may be changed in place.
-        self._written_attributes: str | None = None
-        self._is_dirty = is_new
         self._is_uneven = False
         self._is_closed = False
         self._pid = os.getpid()
         threads = min(system.calls.available_cores(), _MAX_ENCODE_THREADS)
         self._pipeline = ChunkPipeline(container, threads=threads)
+        self._draft = Draft(container, self._pipeline, is_new=is_new)
         self._token = uuid.uuid4().hex
 
     # ------------------------------------------------------------------ description
@@ -102,20 +88,20 @@ class Writer:
     @property
     def num_samples(self) -> int:
         """Samples appended so far, those of earlier writers included."""
-        return next((a.num_samples for a in self._arrays.values() if a.aligned), 0)
+        return self._draft.num_samples
 
     @property
     def specs(self) -> dict[str, ArraySpec]:
         """Data type, sample shape and chunk length of the arrays so far, by name."""
         return {
             name: replace(writer.spec, chunk_length=writer.chunk_length)
-            for name, writer in self._arrays.items()
+            for name, writer in self._draft.arrays.items()
         }
 
     @property
     def chunk_length(self) -> int:
         """Samples in the shortest chunk of the aligned arrays, 1 before the first append."""
-        return min((w.chunk_length for w in self._arrays.values() if w.aligned), default=1)
+        return min((w.chunk_length for w in self._draft.aligned.values()), default=1)
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "open"
@@ -161,7 +147,7 @@ class Writer:
         self._check_usable()
         if not arrays:
             raise ValueError("append needs at least one array, got none")
-        aligned = {name: writer for name, writer in self._arrays.items() if writer.aligned}
+        aligned = self._draft.aligned
         if aligned:
             _check_names(set(arrays), set(aligned))
             specs = {name: writer.spec for name, writer in aligned.items()}
@@ -176,10 +162,10 @@ class Writer:
             )
         if not aligned:
             self._start_arrays(specs)
-            aligned = {name: writer for name, writer in self._arrays.items() if writer.aligned}
+            aligned = self._draft.aligned
         count = next(iter(lengths.values()))
         if count:
-            self._is_dirty = True
+            self._draft.is_dirty = True
         position = 0
         while position < count:
             # Up to the nearest chunk end of any array: the order of chunks in the file depends on
@@ -234,13 +220,9 @@ class Writer:
         device; its bytes stay in the file, unused, until `chunkstore.compact`.
         """
         self._check_usable()
-        check_array_name(name, self._arrays)
+        check_array_name(name, self._draft.arrays)
         source = as_source(name, array)
-        others = {
-            other: writer
-            for other, writer in self._arrays.items()
-            if writer.aligned and other != name
-        }
+        others = {other: writer for other, writer in self._draft.aligned.items() if other != name}
         if aligned and others and source.shape[0] != self.num_samples:
             raise ValueError(
                 f"array {name!r} has {source.shape[0]} samples, but the file holds "
@@ -265,8 +247,8 @@ class Writer:
         self._pipeline.drain()
         start = self._container.position
         try:
-            if name in self._arrays:
-                self._mark_replaced(name, writer)
+            if name in self._draft.arrays:
+                self._draft.mark_replaced(name, writer)
             for block in iter_blocks(source, writer.chunk_length):
                 samples = as_samples(name, block, spec)
                 position = 0
@@ -281,18 +263,8 @@ class Writer:
             if not self._pipeline.has_failed:
                 self._container.cut_back(start)
             raise
-        self._arrays[name] = writer
-        self._is_dirty = True
-
-    def _mark_replaced(self, name: str, writer: ArrayWriter) -> None:
-        """Put metadata that counts no samples in front of the chunks of a new array.
-
-        No directory lists it. It tells a salvage of the entries that the chunks before it belong
-        to the array that was replaced.
-        """
-        # The metadata at the front stands before the old chunks: it can not count the new ones.
-        self._reserve.clear()
-        self._write_document(f"{name}/zarr.json", writer.metadata().to_json())
+        self._draft.arrays[name] = writer
+        self._draft.is_dirty = True
 
     def flush(self) -> None:
         """Make everything appended so far durable.
@@ -307,19 +279,8 @@ class Writer:
             The system refused; the flush before is still in force.
         """
         self._check_usable()
-        if not self._is_dirty and not self._attributes_changed():
-            return
-        self._settle()
-        # Entries stand in the order of time, so that a salvage can replay them: metadata that is
-        # behind the front is not filled in there any more, and it stands before the short edge
-        # chunks, which show by the lengths in it how many of their samples count.
-        self._reserve.clear()
-        entries = {
-            name: self._write_document(name, document)
-            for name, document in self._current_documents().items()
-        }
-        self._write_edges()
-        self._checkpoint(entries)
+        if not self._draft.is_current(self.attributes):
+            self._draft.flush(self.attributes)
 
     def close(self) -> None:
         """Complete the file and close it; again is allowed.
@@ -334,7 +295,8 @@ class Writer:
         try:
             self._check_usable()
             if self._is_new:
-                self._finish()
+                self._draft.finish(self.attributes)
+                self._container.rename(self._target, overwrite=self._overwrite)
             else:
                 self.flush()
         except BaseException:
@@ -358,27 +320,20 @@ class Writer:
 
     def _give_up(self) -> None:
         """Close after an error: a new file keeps what was appended, an old one its last flush."""
+        draft = self._draft
         try:
             is_ours = os.getpid() == self._pid
-            is_sound = not (self._is_uneven or self._has_failed) and self.keeps_unfinished
-            if self._is_new and self._has_samples and is_ours and is_sound:
+            is_sound = not (self._is_uneven or draft.has_failed) and self.keeps_unfinished
+            if self._is_new and draft.has_samples and is_ours and is_sound:
                 # Not a finished file, but nothing is thrown away: resume or repair it.
                 if not _is_json(self.attributes):
-                    self.attributes = json.loads(self._written_attributes or "{}")
+                    self.attributes = draft.written_attributes
                 with contextlib.suppress(ChunkStoreError, ValueError):
                     self.flush()
         finally:
             # What a full disk has left of a new file is for `repair`.
-            keep_entries = self._has_samples and self._has_failed and self.keeps_unfinished
+            keep_entries = draft.has_samples and draft.has_failed and self.keeps_unfinished
             self._release(keep_tail=False, keep_entries=keep_entries)
-
-    @property
-    def _has_samples(self) -> bool:
-        return any(writer.num_samples for writer in self._arrays.values())
-
-    @property
-    def _has_failed(self) -> bool:
-        return self._pipeline.has_failed or self._container.has_failed
 
     def __reduce__(self) -> Any:
         raise TypeError(
@@ -445,16 +400,13 @@ class Writer:
         is_clean
             Whether a checkpoint lists all of it.
         """
-        self._arrays = dict(arrays)
         self.attributes = dict(attributes)
-        self._reserve = dict(reserve or {})
-        self._is_dirty = not is_clean
-        self._written_attributes = json.dumps(self.attributes) if is_clean else None
+        self._draft.adopt(arrays, attributes=attributes, reserve=reserve or {}, is_clean=is_clean)
 
     def _start_arrays(self, specs: dict[str, ArraySpec]) -> None:
         """Fix the aligned arrays, and reserve room for their metadata at the front."""
         for name in specs:
-            check_array_name(name, {*self._arrays, *specs} - {name})
+            check_array_name(name, {*self._draft.arrays, *specs} - {name})
         lengths = choose_chunk_lengths(
             specs,
             target_nbytes=self._storage.chunk_nbytes,
@@ -463,21 +415,11 @@ class Writer:
             name: self.array_writer(name, spec, lengths[name], aligned=True)
             for name, spec in specs.items()
         }
-        for name, writer in started.items():
-            # A name that was put as an unaligned array before is replaced.
-            if self._arrays.pop(name, None) is not None:
-                self._mark_replaced(name, writer)
-        self._arrays = {**started, **self._arrays}
-        if self._is_new and self._container.position == 0:
-            for name, document in self._current_documents().items():
-                size = reserve_nbytes(document)
-                raw = encode_document(document, nbytes=size)
-                offset = self._container.append_entry(name.encode(), raw, crc32(raw))
-                self._reserve[name] = (offset, len(raw))
+        self._draft.start(started, self.attributes)
 
     def use_codecs(self, name: str, codecs: CodecChain) -> None:
         """Encode an array with a chain of another file, before its first sample."""
-        self._arrays[name].codecs = codecs
+        self._draft.arrays[name].codecs = codecs
 
     def declare(self, arrays: Mapping[str, ArraySpec]) -> None:
         """Fix the arrays before the first sample.
@@ -489,88 +431,17 @@ class Writer:
         """
         self._check_usable()
         check_attributes(self.attributes)
-        if any(writer.aligned for writer in self._arrays.values()):
+        if self._draft.aligned:
             raise ValueError("the arrays of the file are fixed already")
         if arrays:
             self._start_arrays(dict(arrays))
-
-    def _current_documents(self) -> dict[str, dict[str, Any]]:
-        check_attributes(self.attributes)
-        return metadata_documents(
-            {name: writer.metadata() for name, writer in self._arrays.items()},
-            aligned=[name for name, writer in self._arrays.items() if writer.aligned],
-            num_samples=self.num_samples,
-            attributes=self.attributes,
-        )
-
-    def _attributes_changed(self) -> bool:
-        check_attributes(self.attributes)
-        return json.dumps(self.attributes) != self._written_attributes
-
-    def _settle(self) -> None:
-        """Return when all full chunks are in the file and the codecs are decided."""
-        self._pipeline.drain()
-        for writer in self._arrays.values():
-            writer.settle_codecs()
-
-    def _write_edges(self) -> None:
-        for writer in self._arrays.values():
-            writer.write_edge(self._pipeline)
-        self._pipeline.drain()
-
-    def _write_document(self, name: str, document: dict[str, Any]) -> tuple[int, int, int]:
-        raw = encode_document(document)
-        crc = crc32(raw)
-        return self._container.append_entry(name.encode(), raw, crc), len(raw), crc
-
-    def _finish(self) -> None:
-        """Write what a complete new file needs and give it its name."""
-        if self._container.durable and not self._is_dirty and not self._attributes_changed():
-            # The last flush wrote all of it.
-            self._container.rename(self._target, overwrite=self._overwrite)
-            return
-        self._settle()
-        entries = {}
-        for name, document in self._current_documents().items():
-            # Behind a checkpoint entries stand in the order of time, see `flush`.
-            is_first = self._container.durable == 0
-            offset, room = self._reserve.get(name, (0, -1)) if is_first else (0, -1)
-            raw = encode_document(document, nbytes=room)
-            if len(raw) == room:
-                # No checkpoint lists the reserve, so nothing durable is overwritten.
-                crc = crc32(raw)
-                self._container.overwrite_entry(name.encode(), raw, crc, offset=offset)
-                entries[name] = (offset, room, crc)
-            else:
-                entries[name] = self._write_document(name, document)
-        self._write_edges()
-        self._checkpoint(entries)
-        self._container.rename(self._target, overwrite=self._overwrite)
-
-    def _checkpoint(self, entries: dict[str, tuple[int, int, int]]) -> None:
-        places = {name: writer.places() for name, writer in self._arrays.items()}
-        num_records = len(entries) + sum(len(columns[0]) for columns in places.values())
-
-        def pieces() -> Iterator[bytes]:
-            yield from metadata_records(entries)
-            for name, columns in places.items():
-                yield from chunk_records(name, len(self._arrays[name].chunk_shape) - 1, columns)
-
-        self._container.checkpoint(pieces(), num_records)
-        self._is_dirty = False
-        self._written_attributes = json.dumps(self.attributes)
 
     def _release(self, *, keep_tail: bool, keep_entries: bool = False) -> None:
         """Close the file, whole, at its last checkpoint, or with the entries before a first one."""
         self._is_closed = True
         if os.getpid() != self._pid:
             return
-        self._pipeline.close()
-        if not keep_tail:
-            self._container.abandon()
-            if self._is_new and self._container.durable == 0 and not keep_entries:
-                self._container.discard()
-        self._container.close()
+        self._draft.release(keep_tail=keep_tail, keep_entries=keep_entries)
 
 
 def _check_names(given: set[str], expected: set[str]) -> None:
