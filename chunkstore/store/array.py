@@ -12,7 +12,7 @@ from chunkstore import settings, system
 from chunkstore.errors import ChunkStoreError, CorruptionError
 from chunkstore.store.array_reader import ArrayReader, allocate, logical_form
 from chunkstore.store.indexing import select
-from chunkstore.store.nodes import OWN_ATTRIBUTES
+from chunkstore.store.node import OWN_ATTRIBUTES
 from chunkstore.store.striping import for_each
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from chunkstore.store.nodes import ArrayNode
+    from chunkstore.store.node import ArrayNode
     from chunkstore.store.open_file import OpenFile
 
 # Below this a second thread costs more than it brings.

@@ -12,13 +12,13 @@ from chunkstore import system
 from chunkstore.container.reader import EntryReader
 from chunkstore.errors import ChunkStoreError, CorruptionError
 from chunkstore.format.stored_dtype import restored_dtype, stored_form
-from chunkstore.store.nodes import OWN_ATTRIBUTES, chunk_key
+from chunkstore.store.node import OWN_ATTRIBUTES, chunk_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chunkstore.format.metadata import ArrayMetadata
-    from chunkstore.store.nodes import ArrayNode
+    from chunkstore.store.node import ArrayNode
     from chunkstore.store.open_file import OpenFile
 
 

@@ -13,7 +13,7 @@ from chunkstore.format.grid import ChunkKeyEncoding
 from chunkstore.format.metadata import ArrayMetadata
 from chunkstore.format.stored_dtype import stored_form, to_stored
 from chunkstore.store.chunk_table import ChunkPlaces
-from chunkstore.store.nodes import OWN_ATTRIBUTES
+from chunkstore.store.node import OWN_ATTRIBUTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

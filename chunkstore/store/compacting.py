@@ -18,7 +18,7 @@ from chunkstore.store.documents import (
     metadata_documents,
     metadata_records,
 )
-from chunkstore.store.nodes import OWN_ATTRIBUTES, chunk_key
+from chunkstore.store.node import OWN_ATTRIBUTES, chunk_key
 from chunkstore.store.open_file import OpenFile
 from chunkstore.store.report import CompactReport
 from chunkstore.store.store import PARTIAL_SUFFIX, check_is_file, path_of

@@ -22,7 +22,7 @@ from chunkstore.errors import (
 from chunkstore.format.metadata import ArrayMetadata, parse_node
 from chunkstore.format.stored_dtype import to_stored
 from chunkstore.store.array_reader import logical_form
-from chunkstore.store.nodes import OWN_ATTRIBUTES
+from chunkstore.store.node import OWN_ATTRIBUTES
 from chunkstore.store.open_file import OpenFile
 from chunkstore.store.samples import check_specs
 from chunkstore.store.spec import (

@@ -9,7 +9,7 @@ import numpy as np
 
 from chunkstore.container.directory import build_records
 from chunkstore.container.reader import names_as_rows
-from chunkstore.store.nodes import FORMAT_VERSION, METADATA_LIMIT_NBYTES, OWN_ATTRIBUTES
+from chunkstore.store.node import FORMAT_VERSION, METADATA_LIMIT_NBYTES, OWN_ATTRIBUTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

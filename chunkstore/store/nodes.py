@@ -1,14 +1,12 @@
-"""Which arrays and groups does a container hold, and where are their chunks?
+"""Which arrays and groups does a container hold, and is all of it there?
 
 Two passes over the directory: the first finds the metadata, the second hands every chunk entry to
-its array's table. Names are compared as columns of bytes, never as a string per entry.
+its array's table.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,86 +25,22 @@ from chunkstore.format.metadata import (
     parse_v2_group,
 )
 from chunkstore.store.chunk_table import ChunkTable
+from chunkstore.store.node import (
+    FORMAT_VERSION,
+    METADATA_LIMIT_NBYTES,
+    METADATA_NAMES,
+    OWN_ATTRIBUTES,
+    ArrayNode,
+    Nodes,
+    chunk_key,
+)
+from chunkstore.store.placing import fill_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from chunkstore.container.directory import Records
     from chunkstore.container.reader import Container
-
-FORMAT_VERSION = 1
-# The part of the root's and arrays' attributes that is ours.
-OWN_ATTRIBUTES = "chunkstore"
-_METADATA_NAMES = (b"zarr.json", b".zarray", b".zgroup", b".zattrs")
-METADATA_LIMIT_NBYTES = 64 << 20
-# Rows of one block handled as prefix groups before a lookup per row is cheaper.
-_MAX_GROUPS = 64
-
-
-@dataclass
-class ArrayNode:
-    """One array of a file: its metadata and the places of its chunks."""
-
-    path: str
-    metadata: ArrayMetadata
-    table: ChunkTable
-
-    @property
-    def prefix(self) -> bytes:
-        """What the names of its chunks begin with."""
-        return f"{self.path}/".encode() if self.path else b""
-
-    @cached_property
-    def cell_nbytes(self) -> int:
-        """Decoded bytes of a stored chunk."""
-        return math.prod(self.metadata.chunk_shape) * self.metadata.dtype.itemsize
-
-    @cached_property
-    def limit_nbytes(self) -> int:
-        """The most bytes that a stored chunk may take encoded."""
-        return self.metadata.codecs.max_encoded_nbytes(self.cell_nbytes)
-
-    @cached_property
-    def key_ends(self) -> tuple[str, str] | None:
-        """What stands before and behind a chunk's index in its name; None if it has several."""
-        counts = self.metadata.grid.counts
-        if not counts or any(count != 1 for count in counts[1:]):
-            return None
-        # No other part of a chunk key holds this digit.
-        key = self.metadata.chunk_keys.key((7,) + (0,) * (len(counts) - 1))
-        before, _, behind = key.partition("7")
-        return (f"{self.path}/{before}" if self.path else before), behind
-
-
-@dataclass
-class Nodes:
-    """What a file holds.
-
-    Attributes
-    ----------
-    root
-        Attributes of the root node, ours included.
-    own
-        Our part of them; None in other people's files.
-    arrays, groups
-        By path; the root has path ``""``.
-    dead_nbytes
-        Bytes that no live entry takes: orphans and old directories.
-    metadata_records
-        ``(name, offset, nbytes, crc)`` of the metadata entries.
-    problems
-        What is wrong with the file as a whole, found by a lenient reading only.
-    """
-
-    root: dict[str, Any]
-    own: dict[str, Any] | None
-    arrays: dict[str, ArrayNode]
-    groups: dict[str, GroupMetadata]
-    dead_nbytes: int
-    metadata_records: list[tuple[str, int, int, int]]
-    problems: list[ChunkStoreError] = field(default_factory=list)
 
 
 @dataclass
@@ -176,7 +110,7 @@ def read_nodes(container: Container, *, lenient: bool = False) -> Nodes:
         ],
         problems,
     )
-    _fill_tables(container, result, report)
+    fill_tables(container, result, report)
     if own is not None:
         _check_complete(result, report)
     return result
@@ -188,7 +122,7 @@ def read_nodes(container: Container, *, lenient: bool = False) -> Nodes:
 def _collect_metadata(records: Records, found: dict[bytes, _Found]) -> None:
     """Remember the metadata entries among some records."""
     names = records.names
-    for wanted in _METADATA_NAMES:
+    for wanted in METADATA_NAMES:
         width = len(wanted)
         if names.shape[1] < width:
             continue
@@ -283,7 +217,7 @@ def _root_attributes(
     root = arrays.get("") or groups.get("")
     if root is not None:
         return root.attributes
-    at_root = [name for name in _METADATA_NAMES if name in found]
+    at_root = [name for name in METADATA_NAMES if name in found]
     if at_root:
         # It is there but damaged: a lenient reading goes on without it.
         return {}
@@ -352,122 +286,6 @@ def _inside_another(
                 break
 
 
-# --------------------------------------------------------------------------- chunks
-
-
-def _fill_tables(container: Container, nodes: Nodes, report: Any) -> None:
-    strangers: list[bytes] = []
-    repeated = _fill_pass(container, nodes, strangers, in_order=False)
-    if repeated and nodes.own is None:
-        # Other people's files list a chunk again when it changed: the last record counts, so the
-        # directory's own order matters.
-        for node in nodes.arrays.values():
-            node.table = ChunkTable(
-                node.metadata.grid.num_chunks, num_entries=container.checkpoint.num_records
-            )
-        _fill_pass(container, nodes, [], in_order=True)
-    elif repeated:
-        report(CorruptionError(f"the directory lists a chunk of array {repeated!r} twice"))
-    if nodes.own is not None:
-        for name in strangers:
-            report(
-                CorruptionError(
-                    "the directory lists a name that belongs to no array of this file",
-                    container.path,
-                    name.decode("utf-8", "replace"),
-                )
-            )
-
-
-def _fill_pass(
-    container: Container, nodes: Nodes, strangers: list[bytes], *, in_order: bool
-) -> str | None:
-    """Enter all chunks into the tables; return an array of which a chunk is listed twice."""
-    repeated: str | None = None
-    for records in container.iter_records(in_order=in_order):
-        rows = np.arange(len(records))
-        num_groups = 0
-        while len(rows):
-            node = _owner(records.name(int(rows[0])), nodes)
-            if node is None or num_groups >= _MAX_GROUPS:
-                same, rows = rows[:1], rows[1:]
-            else:
-                same, rows = _split_by_prefix(records.names, rows, node.prefix)
-                num_groups += 1
-            if node is None:
-                rest: NDArray[np.int64] = same
-            else:
-                again, rest = _place(records, same, node)
-                repeated = node.path if again else repeated
-            if nodes.own is not None:
-                strangers += [
-                    name for row in rest.tolist() if is_strange(name := records.name(row), nodes)
-                ]
-    return repeated
-
-
-def _split_by_prefix(
-    names: NDArray[np.uint8], rows: NDArray[np.int64], prefix: bytes
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    if not prefix:
-        return rows, rows[:0]
-    whole = len(rows) == len(names)
-    columns = names[:, : len(prefix)] if whole else names[rows, : len(prefix)]
-    # Void items compare whole prefixes at once.
-    same = (columns == np.frombuffer(prefix, np.uint8)).all(axis=1)
-    if same.all():
-        return rows, rows[:0]
-    return rows[same], rows[~same]
-
-
-def _owner(name: bytes, nodes: Nodes) -> ArrayNode | None:
-    """Return the array whose chunk a name could be: the deepest one above it."""
-    path = name.decode("utf-8", "replace")
-    while path:
-        path = path.rpartition("/")[0]
-        node = nodes.arrays.get(path)
-        if node is not None:
-            return node
-    return None
-
-
-def _place(
-    records: Records, rows: NDArray[np.int64], node: ArrayNode
-) -> tuple[bool, NDArray[np.int64]]:
-    """Enter chunks of one array; return whether one was there, and the rows that are no chunks."""
-    whole = len(rows) == len(records)
-    names = records.names if whole else records.names[rows]
-    metadata = node.metadata
-    flat = metadata.chunk_keys.parse(names[:, len(node.prefix) :], metadata.grid)
-    is_chunk = flat >= 0
-    if not is_chunk.all():
-        rest = rows[~is_chunk]
-        rows, flat, whole = rows[is_chunk], flat[is_chunk], False
-    else:
-        rest = rows[:0]
-    if len(rows) == 0:
-        return False, rest
-    if whole:
-        columns = (records.offset, records.encoded_nbytes, records.nbytes, records.crc)
-    else:
-        columns = (
-            records.offset[rows],
-            records.encoded_nbytes[rows],
-            records.nbytes[rows],
-            records.crc[rows],
-        )
-    return node.table.place(flat, *columns), rest
-
-
-def is_strange(name: bytes, nodes: Nodes) -> bool:
-    """Tell whether a name that is no chunk is neither metadata of a node nor a folder."""
-    folder, _, base = name.rpartition(b"/")
-    if base in _METADATA_NAMES:
-        path = folder.decode("utf-8", "replace")
-        return path not in nodes.arrays and path not in nodes.groups
-    return True
-
-
 def _check_complete(nodes: Nodes, report: Any) -> None:
     """Check what a file of ours says about itself: every array and every chunk is there."""
     own = nodes.own or {}
@@ -503,13 +321,3 @@ def _check_complete(nodes: Nodes, report: Any) -> None:
                     chunk_key(node, missing),
                 )
             )
-
-
-def chunk_key(node: ArrayNode, chunk_index: int) -> str:
-    """Return the entry name of a chunk."""
-    ends = node.key_ends
-    if ends is not None:
-        return f"{ends[0]}{chunk_index}{ends[1]}"
-    metadata = node.metadata
-    key = metadata.chunk_keys.key(metadata.grid.coords(chunk_index))
-    return f"{node.path}/{key}" if node.path else key

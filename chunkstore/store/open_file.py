@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from chunkstore.container.reader import Container, ReaderPool
 from chunkstore.store.array_reader import ArrayReader
-from chunkstore.store.nodes import Nodes, read_nodes
+from chunkstore.store.nodes import read_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chunkstore.store.array import Array
+    from chunkstore.store.node import Nodes
 
 # Readers kept between single reads: their buffers are as large as a chunk.
 _KEPT_READERS = 2

@@ -21,7 +21,7 @@ from chunkstore.errors import (
 from chunkstore.progress import progress_bar
 from chunkstore.store.array_reader import logical_form
 from chunkstore.store.creating import create
-from chunkstore.store.nodes import OWN_ATTRIBUTES
+from chunkstore.store.node import OWN_ATTRIBUTES
 from chunkstore.store.report import RepairReport, merged
 from chunkstore.store.salvage import Salvage, salvage
 from chunkstore.store.spec import ArraySpec

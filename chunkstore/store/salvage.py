@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from chunkstore.container import layout
 from chunkstore.errors import ChunkStoreError, FormatError, SystemCallError, UnsupportedError
 from chunkstore.format.metadata import ArrayMetadata, parse_node
-from chunkstore.store.nodes import FORMAT_VERSION, OWN_ATTRIBUTES, chunk_key
+from chunkstore.store.node import FORMAT_VERSION, OWN_ATTRIBUTES, chunk_key
 from chunkstore.store.open_file import OpenFile
 from chunkstore.store.replay import Entry, History, Place, iter_events
 

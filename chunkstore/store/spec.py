@@ -14,7 +14,7 @@ import numpy as np
 from chunkstore import settings
 from chunkstore.format.codecs import CODEC_NAMES
 from chunkstore.format.stored_dtype import stored_form
-from chunkstore.store.nodes import METADATA_LIMIT_NBYTES, OWN_ATTRIBUTES
+from chunkstore.store.node import METADATA_LIMIT_NBYTES, OWN_ATTRIBUTES
 
 # numcodecs takes buffers below 2 GiB.
 MAX_CHUNK_NBYTES = (1 << 31) - 1

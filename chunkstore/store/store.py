@@ -19,7 +19,7 @@ from chunkstore.errors import (
     system_call_error,
 )
 from chunkstore.store.array import Array
-from chunkstore.store.nodes import OWN_ATTRIBUTES
+from chunkstore.store.node import OWN_ATTRIBUTES
 from chunkstore.store.open_file import OpenFile
 from chunkstore.upper import resolve
 

@@ -13,7 +13,7 @@ from chunkstore.container.reader import EntryReader
 from chunkstore.errors import ChunkStoreError, SystemCallError
 from chunkstore.progress import progress_bar
 from chunkstore.store.array import Array
-from chunkstore.store.nodes import is_strange
+from chunkstore.store.node import is_strange
 from chunkstore.store.open_file import OpenFile
 from chunkstore.store.report import Problem, VerifyReport
 from chunkstore.store.store import check_is_file, path_of
