@@ -1,0 +1,31 @@
+"""How does the command line parse, call the library and print?
+
+Results go to standard output, words about the work to standard error. The exit code is 0 if all is
+well, 1 if a file has a defect or the work failed, 2 if the command line asks for what cannot be.
+"""
+
+from __future__ import annotations
+
+import click
+
+import chunkstore as cs
+from chunkstore.cli.maintaining import compact, info, repair, verify
+from chunkstore.cli.predicting import predict
+
+__all__ = ["main"]
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 all is well, 1 a defect was found, 2 wrong usage.",
+)
+@click.version_option(cs.__version__, prog_name="chunkstore")
+def main() -> None:
+    """Look at and maintain the compressed array files of chunkstore.
+
+    Each command has an example: chunkstore COMMAND --help.
+    """
+
+
+for _command in (info, verify, repair, compact, predict):
+    main.add_command(_command)

@@ -1,0 +1,160 @@
+"""Which commands look at a file and keep it in order?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+import chunkstore as cs
+from chunkstore.cli.command import EXIT_DEFECT, report_errors
+from chunkstore.cli.printing import (
+    describe_store,
+    format_nbytes,
+    format_shape,
+    format_table,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from chunkstore.store.report import Problem
+
+
+@click.command(epilog="Example: chunkstore info train.zarr.zip")
+@click.argument("file", type=click.Path())
+@report_errors
+def info(*, file: str, as_json: bool) -> None:
+    """Show the arrays of FILE: shapes, data types, codecs, sizes."""
+    with cs.open(file) as store:
+        facts = describe_store(store)
+    if as_json:
+        print_json(facts)
+        return
+    version = facts["format_version"]
+    writer = "another writer's file" if version is None else f"format {version}"
+    click.echo(f"{facts['path']}: {writer}, {facts['num_samples']:,} samples")
+    click.echo(
+        f"{format_nbytes(facts['file_nbytes'])} on disk, "
+        f"{format_nbytes(facts['nbytes'])} decoded, "
+        f"{format_nbytes(facts['dead_nbytes'])} dead"
+        + (" (chunkstore compact frees them)" if facts["dead_nbytes"] else "")
+    )
+    rows = [
+        (
+            array["name"] or "(root)",
+            format_shape(array["shape"]),
+            array["dtype"],
+            format_shape(array["chunk_shape"]),
+            f"{array['num_chunks']:,}",
+            array["codec"],
+            format_nbytes(array["nbytes"]),
+            format_nbytes(array["encoded_nbytes"]),
+            "-" if array["ratio"] is None else f"{array['ratio']:.2f}",
+        )
+        for array in facts["arrays"]
+    ]
+    heading = ("array", "shape", "dtype", "chunk", "chunks", "codec", "decoded", "stored", "ratio")
+    click.echo()
+    for line in format_table(heading, rows):
+        click.echo(line)
+    if facts["attributes"]:
+        click.echo("\nattributes: " + json.dumps(facts["attributes"]))
+
+
+@click.command(epilog="Example: chunkstore verify train.zarr.zip")
+@click.argument("file", type=click.Path())
+@report_errors
+def verify(*, file: str, as_json: bool) -> None:
+    """Check every entry of FILE.
+
+    Headers, CRC-32, frames and metadata must be right, and no chunk may be missing. Ends with
+    exit code 1 if anything is damaged, and says which samples are lost.
+    """
+    report = cs.verify(file)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        for problem in report.problems:
+            click.echo(_format_problem(problem))
+        _print_lost(report.lost_samples)
+        count = len(report.problems)
+        state = "all is well" if report.ok else f"{count} problem{'s' if count > 1 else ''}"
+        click.echo(
+            f"{report.path}: {report.num_entries:,} entries, "
+            f"{format_nbytes(report.num_bytes)}: {state}"
+        )
+    if not report.ok:
+        sys.exit(EXIT_DEFECT)
+
+
+@click.command(epilog="Example: chunkstore repair train.zarr.zip")
+@click.argument("file", type=click.Path())
+@click.option(
+    "--out",
+    type=click.Path(),
+    help="The new file; by default NAME.repaired.zarr.zip, or NAME of NAME.partial.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@report_errors
+def repair(*, file: str, out: str | None, overwrite: bool, as_json: bool) -> None:
+    """Save what is left of FILE: every chunk that is complete survives.
+
+    FILE is not changed, and goes only if it is a partial file of which nothing is lost. Ends with
+    exit code 1 if samples are lost, and says which.
+    """
+    report = cs.repair(file, out, overwrite=overwrite)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        for message in report.messages:
+            click.echo(message)
+        for name in report.dropped_arrays:
+            click.echo(f"{name}: dropped")
+        _print_lost(report.lost)
+        click.echo(f"{report.out}: {report.recovered_samples:,} of {report.num_samples:,} samples")
+    if report.lost or report.dropped_arrays:
+        sys.exit(EXIT_DEFECT)
+
+
+@click.command(epilog="Example: chunkstore compact train.zarr.zip")
+@click.argument("file", type=click.Path())
+@click.option("--out", type=click.Path(), help="The new file; by default FILE itself is replaced.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@report_errors
+def compact(*, file: str, out: str | None, overwrite: bool, as_json: bool) -> None:
+    """Free the dead bytes of FILE.
+
+    Appends and replaced arrays leave entries and directories behind that nothing uses any more.
+    Stored chunks are copied as they are.
+    """
+    report = cs.compact(file, out, overwrite=overwrite)
+    if as_json:
+        print_json(report.to_json())
+        return
+    click.echo(
+        f"{report.out}: {format_nbytes(report.nbytes_before)} before, "
+        f"{format_nbytes(report.nbytes_after)} now"
+    )
+
+
+def _print_lost(lost: dict[str, list[tuple[int, int]]]) -> None:
+    for name, ranges in lost.items():
+        if ranges:
+            num_samples = sum(stop - start for start, stop in ranges)
+            spans = ", ".join(f"[{start}, {stop})" for start, stop in ranges)
+            click.echo(f"{name or '(root)'}: {num_samples:,} samples lost: {spans}")
+
+
+def _format_problem(problem: Problem) -> str:
+    where = []
+    if problem.array is not None:
+        where.append(f"array {problem.array!r}")
+    if problem.samples is not None:
+        where.append("samples [{}, {})".format(*problem.samples))
+    if problem.key is not None:
+        where.append(f"{problem.key!r}")
+    if problem.offset is not None:
+        where.append(f"at byte {problem.offset}")
+    return ", ".join(where) + ": " * bool(where) + problem.message

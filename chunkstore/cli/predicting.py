@@ -1,0 +1,66 @@
+"""How is a model run over a file from the command line?"""
+
+from __future__ import annotations
+
+import click
+
+import chunkstore as cs
+from chunkstore.cli.command import report_errors
+from chunkstore.cli.printing import describe_store, format_nbytes, format_shape, print_json
+from chunkstore.upper import resolve
+
+
+@click.command(
+    epilog="Example: chunkstore predict model.keras train.zarr.zip out.zarr.zip --array x --keep y"
+)
+@click.argument("model", type=click.Path(exists=True, dir_okay=False))
+@click.argument("file", type=click.Path())
+@click.argument("out", type=click.Path())
+@click.option("--array", "arrays", multiple=True, help="An input of the model; repeat for several.")
+@click.option(
+    "--output", "outputs", multiple=True, help="Name of an output, or of a layer; repeatable."
+)
+@click.option("--keep", multiple=True, help="An array of FILE to copy along; repeatable.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Samples at a time, default 256.")
+@click.option("--dtype", help="Type of the stored outputs, such as float16.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT, or an unfinished one of another run.")
+@report_errors
+def predict(
+    *,
+    model: str,
+    file: str,
+    out: str,
+    arrays: tuple[str, ...],
+    outputs: tuple[str, ...],
+    keep: tuple[str, ...],
+    batch_size: int | None,
+    dtype: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Write the outputs of a Keras MODEL for the samples of FILE into OUT.
+
+    A run that was killed goes on where it was when it is started again. The environment variable
+    KERAS_BACKEND chooses what computes: jax, torch or tensorflow.
+    """
+    loaded = resolve("chunkstore.adapters.keras", "load_model")(model)
+    with cs.open(file) as store:
+        cs.predict(
+            loaded,
+            store,
+            out,
+            arrays=arrays[0] if len(arrays) == 1 else arrays or None,
+            batch_size=batch_size,
+            outputs=outputs or None,
+            dtype=dtype,
+            keep=keep,
+            overwrite=overwrite,
+        )
+    with cs.open(out) as store:
+        facts = describe_store(store)
+    if as_json:
+        print_json(facts)
+        return
+    for array in facts["arrays"]:
+        click.echo(f"{array['name']}: {format_shape(array['shape'])} {array['dtype']}")
+    click.echo(f"{facts['path']}: {format_nbytes(facts['file_nbytes'])}")
