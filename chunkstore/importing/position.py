@@ -107,7 +107,7 @@ def open_import(
     wanted = described(provenance, start)
     partial = os.fspath(out) + PARTIAL_SUFFIX
     if resume and (overwrite or not Path(out).exists()) and Path(partial).exists():
-        found = _read_partial(partial)
+        found = _read_provenance(partial)
         position = found.pop(_POSITION, None)
         fields = [name for name in wanted if name != _POSITION and found.get(name) != wanted[name]]
         if position is not None and not fields:
@@ -131,12 +131,31 @@ def open_import(
     return writer, start
 
 
-def _read_partial(partial: str) -> dict[str, Any]:
-    """Return what an unfinished file says of its import, at its last checkpoint."""
+def is_finished(out: str | os.PathLike[str], provenance: Mapping[str, Any]) -> bool:
+    """Return whether a file is there and came from an import of just this.
+
+    Parameters
+    ----------
+    out
+        The file.
+    provenance
+        As in `open_import`.
+    """
+    if not Path(out).exists():
+        return False
+    found = _read_provenance(out)
+    found.pop(_POSITION, None)
+    wanted = described(provenance, Position())
+    del wanted[_POSITION]
+    return found == wanted
+
+
+def _read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a file, finished or not, says of its import at its last checkpoint."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ChunkStoreWarning)
-            with open_store(partial) as store:
+            with open_store(path) as store:
                 found = store.attributes.get(PROVENANCE)
     except (IncompleteError, FormatError):
         return {}

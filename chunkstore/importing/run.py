@@ -169,14 +169,7 @@ def run_import(
     """
     started = time.perf_counter()
     num_samples = source.num_samples if order is None else len(order)
-    provenance = {
-        "kind": source.kind,
-        "source": source.name,
-        **source.provenance,
-        "order": dict(ordering or {"shuffled": False}),
-        "on_error": options.on_error,
-        "fingerprint": source.fingerprint,
-    }
+    provenance = provenance_of(source, options, ordering)
     writer, position = open_import(
         out,
         provenance,
@@ -199,15 +192,35 @@ def run_import(
             # Back to the last checkpoint: what is behind it would end elsewhere when continued.
             writer.abort()
             raise
+    return read_report(out, seconds=time.perf_counter() - started, is_verified=options.verify)
+
+
+def provenance_of(
+    source: SampleSource, options: ImportOptions, ordering: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return what the samples of an import follow from, JSON values for the file's attributes."""
+    return {
+        "kind": source.kind,
+        "source": source.name,
+        **source.provenance,
+        "order": dict(ordering or {"shuffled": False}),
+        "on_error": options.on_error,
+        "fingerprint": source.fingerprint,
+    }
+
+
+def read_report(out: str | os.PathLike[str], *, seconds: float, is_verified: bool) -> ImportReport:
+    """Return the report of an import whose file is complete."""
     with open_store(out) as store:
+        position = Position.from_json(store.attributes[PROVENANCE]["position"])
         return ImportReport(
             os.fspath(out),
             store.num_samples,
             tuple(position.skipped),
             sum(array.nbytes for array in store.values()),
             store.file_nbytes,
-            time.perf_counter() - started,
-            options.verify,
+            seconds,
+            is_verified,
         )
 
 

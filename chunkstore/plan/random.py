@@ -24,6 +24,7 @@ LANE_EDGE: Final = 4
 RESAMPLING: Final = 5
 TRANSFORM: Final = 6
 MIXING: Final = 7
+IMPORT_ORDER: Final = 8
 
 _STREAM_FAMILY: Final = b"chunkst1"
 _RECORD: Final = struct.Struct("<8sQQQQQ")
