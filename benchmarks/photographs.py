@@ -1,11 +1,12 @@
 """Which real data do the measurements write and read?
 
-Patches of 64 x 64 pixels from the photographs that scikit-image and scikit-learn install with
-themselves; nothing is downloaded.
+Crops of the photographs that scikit-image and scikit-learn install with themselves; nothing is
+downloaded.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 from pathlib import Path
@@ -53,19 +54,47 @@ def photograph_paths() -> list[Path]:
     return paths
 
 
-def cut_patches(count: int) -> NDArray[np.uint8]:
-    """Return patches, shape ``(count, 64, 64, 3)``, cut at random places of all photographs."""
+@functools.cache
+def _photographs() -> list[NDArray[np.uint8]]:
     from PIL import Image
 
-    images = [np.asarray(Image.open(path).convert("RGB")) for path in photograph_paths()]
-    rng = np.random.default_rng(_SEED)
-    patches = np.empty((count, *PATCH_SHAPE), np.uint8)
-    for patch, label in zip(patches, rng.integers(0, len(images), count), strict=True):
-        image = images[label]
-        row = rng.integers(0, image.shape[0] - PATCH_SHAPE[0] + 1)
-        column = rng.integers(0, image.shape[1] - PATCH_SHAPE[1] + 1)
-        patch[...] = image[row : row + PATCH_SHAPE[0], column : column + PATCH_SHAPE[1]]
-    return patches
+    return [np.asarray(Image.open(path).convert("RGB")) for path in photograph_paths()]
+
+
+def cut_patches(count: int, *, start: int = 0) -> NDArray[np.uint8]:
+    """Return patches, shape ``(count, 64, 64, 3)``, cut at random places of all photographs."""
+    return cut_crops(count, PATCH_SHAPE, start=start)
+
+
+def cut_crops(count: int, shape: tuple[int, int, int], *, start: int = 0) -> NDArray[np.uint8]:
+    """Return crops of some shape, cut at random places of all photographs.
+
+    Parameters
+    ----------
+    count
+        How many.
+    shape
+        Rows, columns and 3 channels: no photograph is smaller than 300 x 427 pixels.
+    start
+        Any number; each gives other crops.
+
+    Returns
+    -------
+    crops
+        Shape ``(count, *shape)``.
+    """
+    images = _photographs()
+    rng = np.random.default_rng([_SEED, start])
+    labels = rng.integers(0, len(images), count)
+    places = rng.random((count, 2))
+    crops = np.empty((count, *shape), np.uint8)
+    for label, image in enumerate(images):
+        # windows: (places for the first row, places for the first column, 1, *shape), a view
+        windows = np.lib.stride_tricks.sliding_window_view(image, shape)
+        chosen = np.flatnonzero(labels == label)
+        rows, columns = (places[chosen] * windows.shape[:2]).astype(np.int64).T
+        crops[chosen] = windows[rows, columns, 0]
+    return crops
 
 
 def patches_file(folder: str, count: int) -> str:

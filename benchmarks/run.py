@@ -1,6 +1,6 @@
 """How is everything measured and reported with one command?
 
-``python -m benchmarks.run`` prints a table and writes ``bench-results/store.json`` and a picture.
+``python -m benchmarks.run`` prints a table and writes ``bench-results/store.json`` and pictures.
 ``--quick`` uses toy sizes, to see that it runs; ``--only NAME`` measures one case.
 Exit code 0: everything promised is held; 1: something is not; a quick run judges nothing.
 """
@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import environment, report
-from benchmarks.cases import importing, opening, reading, writing
+from benchmarks.cases import importing, loading, opening, reading, writing
+from benchmarks.data_sets import DATA_SETS
 from benchmarks.probe import REPOSITORY
 from benchmarks.result import Settings
 
@@ -31,6 +32,7 @@ CASES: dict[str, Callable[[Settings], list[Result]]] = {
     "slice": reading.run_slices,
     "check": reading.run_checks,
     "import": importing.run,
+    "load": loading.run,
 }
 _MEMORY_FOLDER = "/dev/shm"
 _QUICK = {
@@ -40,6 +42,9 @@ _QUICK = {
     "chunks": 3000,
     "reads": 5,
     "codecs": (("lz4", 5),),
+    "load_nbytes": 4 << 20,
+    "load_sets": ("image+label+weight",),
+    "has_optional_peers": False,
 }
 
 
@@ -48,6 +53,12 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="toy sizes; the numbers say nothing")
     parser.add_argument("--only", choices=CASES, action="append", help="measure this case")
+    parser.add_argument(
+        "--set",
+        choices=[data_set.name for data_set in DATA_SETS],
+        action="append",
+        help="load this data set",
+    )
     parser.add_argument("--rounds", type=int, help="measurements of each pair")
     parser.add_argument(
         "--output", type=Path, default=REPOSITORY / "bench-results", help="folder of the report"
@@ -72,6 +83,8 @@ def measure(options: argparse.Namespace) -> tuple[Settings, list[Result], dict[s
             settings = dataclasses.replace(settings, **_QUICK)
         if options.rounds:
             settings = dataclasses.replace(settings, rounds=options.rounds)
+        if options.set:
+            settings = dataclasses.replace(settings, load_sets=tuple(options.set))
         results = []
         for name in options.only or CASES:
             print(f"measuring: {name}", file=sys.stderr, flush=True)
@@ -91,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "sizes": sizes,
         "environment": surroundings,
     }
+    print(report.side_tables(results))
     print(report.table(results, judged=not options.quick))
     for path in report.write(options.output, results, about):
         print(path)
