@@ -27,6 +27,7 @@ from chunkstore.store import (
     compact,
     create,
     load,
+    merge,
     repair,
     save,
     verify,
@@ -35,6 +36,7 @@ from chunkstore.store import open_store as open
 
 if TYPE_CHECKING:
     from chunkstore import transforms
+    from chunkstore.importers.bcolz.open import open_bcolz
     from chunkstore.mixing import mix
     from chunkstore.pipeline.loader import Loader
     from chunkstore.pipeline.view import concat, select
@@ -65,8 +67,10 @@ __all__ = [
     "defaults",
     "load",
     "mean",
+    "merge",
     "mix",
     "open",
+    "open_bcolz",
     "open_splits",
     "predict",
     "repair",
@@ -84,6 +88,7 @@ _LAZY = {
     "concat": "chunkstore.pipeline.view",
     "mean": "chunkstore.statistics",
     "mix": "chunkstore.mixing",
+    "open_bcolz": "chunkstore.importers.bcolz.open",
     "open_splits": "chunkstore.splitting",
     "predict": "chunkstore.predicting.run",
     "select": "chunkstore.pipeline.view",

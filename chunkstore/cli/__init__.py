@@ -9,7 +9,7 @@ from __future__ import annotations
 import click
 
 import chunkstore as cs
-from chunkstore.cli.maintaining import compact, info, repair, verify
+from chunkstore.cli.maintaining import compact, info, merge, repair, verify
 from chunkstore.cli.predicting import predict
 
 __all__ = ["main"]
@@ -27,5 +27,5 @@ def main() -> None:
     """
 
 
-for _command in (info, verify, repair, compact, predict):
+for _command in (info, verify, repair, compact, merge, predict):
     main.add_command(_command)

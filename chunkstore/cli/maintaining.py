@@ -139,6 +139,26 @@ def compact(*, file: str, out: str | None, overwrite: bool, as_json: bool) -> No
     )
 
 
+@click.command(epilog="Example: chunkstore merge all.zarr.zip part-0.zarr.zip part-1.zarr.zip")
+@click.argument("out", type=click.Path())
+@click.argument("parts", type=click.Path(), nargs=-1, required=True)
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@report_errors
+def merge(*, out: str, parts: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
+    """Join PARTS, one behind the other, into the new file OUT.
+
+    Stored chunks are copied as they are where every part but the last holds whole chunks.
+    """
+    report = cs.merge(parts, out, overwrite=overwrite)
+    if as_json:
+        print_json(report.to_json())
+        return
+    click.echo(
+        f"{report.out}: {report.num_samples:,} samples of {len(report.parts)} files; "
+        f"{report.copied_chunks:,} chunks copied, {report.encoded_chunks:,} encoded again"
+    )
+
+
 def _print_lost(lost: dict[str, list[tuple[int, int]]]) -> None:
     for name, ranges in lost.items():
         if ranges:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from chunkstore.store.array import Array
 from chunkstore.store.compacting import compact
 from chunkstore.store.creating import append, create
+from chunkstore.store.merging import merge
 from chunkstore.store.repairing import repair
 from chunkstore.store.saving import load, save
 from chunkstore.store.spec import ArraySpec
@@ -21,6 +22,7 @@ __all__ = [
     "compact",
     "create",
     "load",
+    "merge",
     "open_store",
     "repair",
     "save",

@@ -125,6 +125,38 @@ class ArrayWriter:
                 self.is_edge_written = True
         self.num_samples += count
 
+    def append_encoded(
+        self, encoded: bytes | memoryview, crc: int, pipeline: ChunkPipeline
+    ) -> None:
+        """Take a full chunk of another file as it is stored there.
+
+        Parameters
+        ----------
+        encoded, crc
+            Its bytes, which must not change any more, and their CRC-32.
+        pipeline
+            Writes them in their turn.
+
+        Raises
+        ------
+        ValueError
+            Samples of a chunk that is not full are in hand: the new chunk would not begin at one's
+            end.
+        """
+        if self._num_pending:
+            raise ValueError(
+                f"array {self.name!r}: a stored chunk cannot follow on {self.num_samples} samples, "
+                f"which is not a multiple of the chunk length {self.chunk_length}"
+            )
+        chunk_index = self.num_samples // self.chunk_length
+        pipeline.submit_encoded(
+            self._key(chunk_index),
+            encoded,
+            crc,
+            lambda offset, nbytes, crc: self._written(chunk_index, offset, nbytes, crc),
+        )
+        self.num_samples += self.chunk_length
+
     def write_edge(self, pipeline: ChunkPipeline) -> None:
         """Put the samples in hand into the file as a padded chunk; they stay in hand."""
         if self._num_pending and not self.is_edge_written and self._pending is not None:
@@ -211,14 +243,17 @@ class ArrayWriter:
         if self.codecs is None:
             self._decide_shuffle(chunk)
         chunk_index = self.num_samples // self.chunk_length
-        key = _CHUNK_KEYS.key((chunk_index,) + (0,) * len(self._stored_sample_shape))
         pipeline.submit(
-            f"{self.name}/{key}" if self.name else key,
+            self._key(chunk_index),
             chunk.reshape(self.chunk_shape),
             self.settle_codecs(),
             lambda offset, nbytes, crc: self._written(chunk_index, offset, nbytes, crc),
             self._give_buffer if reuse else None,
         )
+
+    def _key(self, chunk_index: int) -> str:
+        key = _CHUNK_KEYS.key((chunk_index,) + (0,) * len(self._stored_sample_shape))
+        return f"{self.name}/{key}" if self.name else key
 
     def _decide_shuffle(self, chunk: NDArray[Any]) -> None:
         """Fix the codecs by what is smallest on the first samples."""

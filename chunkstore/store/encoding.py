@@ -97,13 +97,30 @@ class ChunkPipeline:
             Called with ``chunk`` as soon as it is encoded.
         """
         self.reserve(1)
-        while len(self._threads) < self._num_threads:
-            name = f"chunkstore-encode-{len(self._threads)}"
-            thread = threading.Thread(target=self._work, name=name, daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        self._start_threads()
         self._num_reserved -= 1
         self._tasks.put(_Task(key, chunk, codecs, written, done))
+
+    def submit_encoded(
+        self,
+        key: str,
+        encoded: bytes | memoryview,
+        crc: int,
+        written: Callable[[int, int, int], None],
+    ) -> None:
+        """Write a chunk that is encoded already, in its turn.
+
+        Parameters
+        ----------
+        key, written
+            As in `submit`.
+        encoded, crc
+            Its bytes, which must not change any more, and their CRC-32.
+        """
+        self.reserve(1)
+        self._start_threads()
+        self._num_reserved -= 1
+        self._tasks.put(_Task(key, written=written, encoded=(encoded, crc)))
 
     def drain(self) -> None:
         """Return when everything submitted is in the file.
@@ -136,6 +153,13 @@ class ChunkPipeline:
             self._threads[-1].join()
             self._threads.pop()
 
+    def _start_threads(self) -> None:
+        while len(self._threads) < self._num_threads:
+            name = f"chunkstore-encode-{len(self._threads)}"
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
     def _raise(self) -> None:
         if self._error is not None:
             raise self._error
@@ -151,6 +175,9 @@ class ChunkPipeline:
                 return
             encoded: Any = None
             crc = 0
+            if task.encoded is not None:
+                encoded, crc = task.encoded
+                task.encoded = None
             if self._error is None and task.codecs is not None:
                 try:
                     encoded = task.codecs.encode(task.chunk)
@@ -192,7 +219,10 @@ class ChunkPipeline:
 
 @dataclass
 class _Task:
-    """A chunk to encode and write; or, with ``reached``, a mark that tells when it is its turn."""
+    """A chunk to encode and write, or an encoded one to write.
+
+    With ``reached`` it is a mark that tells when it is its turn.
+    """
 
     key: str = ""
     chunk: Any = None
@@ -200,3 +230,4 @@ class _Task:
     written: Callable[[int, int, int], None] | None = None
     done: Callable[[NDArray[Any]], None] | None = None
     reached: queue.SimpleQueue[None] | None = None
+    encoded: tuple[bytes | memoryview, int] | None = None

@@ -1,4 +1,4 @@
-"""What do verify, repair and compact tell?"""
+"""What do verify, repair, compact and merge tell?"""
 
 from __future__ import annotations
 
@@ -138,3 +138,30 @@ def merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             result.append((start, stop))
     return result
+
+
+@dataclass(frozen=True)
+class MergeReport:
+    """Result of `chunkstore.merge`.
+
+    Attributes
+    ----------
+    out
+        The new file.
+    parts
+        The files it was made of.
+    num_samples
+        Samples of the new file.
+    copied_chunks, encoded_chunks
+        Chunks that were copied as they are, and chunks that had to be encoded again.
+    """
+
+    out: str
+    parts: tuple[str, ...]
+    num_samples: int
+    copied_chunks: int
+    encoded_chunks: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return asdict(self)

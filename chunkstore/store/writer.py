@@ -27,7 +27,7 @@ from chunkstore.store.samples import (
 from chunkstore.store.spec import ArraySpec, check_attributes, choose_chunk_lengths
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from chunkstore.container.writer import ContainerWriter
     from chunkstore.format.codecs import CodecChain
@@ -420,6 +420,22 @@ class Writer:
     def use_codecs(self, name: str, codecs: CodecChain) -> None:
         """Encode an array with a chain of another file, before its first sample."""
         self._draft.arrays[name].codecs = codecs
+
+    @contextlib.contextmanager
+    def arrays_apart(self) -> Iterator[tuple[Mapping[str, ArrayWriter], ChunkPipeline]]:
+        """Let the caller of a ``with`` block append to each aligned array by itself.
+
+        Yields the writers of the arrays by name, and the pipeline. If the block is interrupted, or
+        leaves the arrays at different lengths, the file is good up to its last flush only.
+        """
+        self._check_usable()
+        self._is_uneven = self._draft.is_dirty = True
+        aligned = self._draft.aligned
+        yield aligned, self._pipeline
+        lengths = {name: writer.num_samples for name, writer in aligned.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"the arrays were left at different lengths: {lengths}")
+        self._is_uneven = False
 
     def declare(self, arrays: Mapping[str, ArraySpec]) -> None:
         """Fix the arrays before the first sample.

@@ -1,0 +1,324 @@
+"""How do several files become one without encoding their chunks again?
+
+A chunk that begins at a chunk's end in the new file is copied as it is stored, checked on the way.
+Where a part ends inside a chunk, the chunks behind that place begin elsewhere in the new file: they
+are decoded and encoded again, and the report counts them.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chunkstore.container.reader import EntryReader
+from chunkstore.errors import UnsupportedError
+from chunkstore.progress import progress_bar
+from chunkstore.store.array_reader import logical_form
+from chunkstore.store.creating import create
+from chunkstore.store.node import OWN_ATTRIBUTES, chunk_key
+from chunkstore.store.open_file import OpenFile
+from chunkstore.store.report import MergeReport
+from chunkstore.store.spec import ArraySpec
+from chunkstore.store.store import Store, check_is_file, path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from chunkstore.format.codecs import CodecChain
+    from chunkstore.format.metadata import ArrayMetadata
+    from chunkstore.store.array_writer import ArrayWriter
+    from chunkstore.store.encoding import ChunkPipeline
+
+# What a Blosc frame says itself: chunks that differ in it stand side by side in one array.
+_FRAME_OPTIONS = ("clevel", "shuffle")
+
+
+def merge(
+    parts: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    attributes: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    progress: bool | None = None,
+) -> MergeReport:
+    """Join files of equal arrays, one behind the other, into a new file.
+
+    Stored chunks are copied as they are, as long as every part but the last holds whole chunks; of
+    other parts, what follows is encoded again.
+
+    Parameters
+    ----------
+    parts
+        Files of ours with the same aligned arrays: names, data types and sample shapes. The chunk
+        lengths and codecs of the first part are those of the new file.
+    out
+        The new file; it appears when it is complete.
+    attributes
+        Of the new file; by default those that all parts have with equal values.
+    overwrite
+        True replaces an existing file.
+    progress
+        Show a bar on stderr; None shows it on a terminal when the work takes over a second.
+
+    Returns
+    -------
+    report
+        How many chunks were copied, and how many encoded again.
+
+    Raises
+    ------
+    ValueError
+        The parts do not have the same arrays; says which part differs and in what.
+    CorruptionError
+        A chunk of a part is damaged; names it.
+    ChunkStoreError
+        See `chunkstore.create` and `chunkstore.open`.
+
+    Notes
+    -----
+    Arrays that are not aligned, such as a mean image, must be equal in all parts.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, os, chunkstore as cs
+    >>> folder = tempfile.mkdtemp()
+    >>> names = [os.path.join(folder, f"{i}.zarr.zip") for i in range(2)]
+    >>> for i, name in enumerate(names):
+    ...     cs.save(name, {"y": np.arange(i * 4096, (i + 1) * 4096)}, chunk_nbytes=1 << 15)
+    >>> report = cs.merge(names, os.path.join(folder, "all.zarr.zip"))
+    >>> report.num_samples, report.copied_chunks, report.encoded_chunks
+    (8192, 2, 0)
+    """
+    if isinstance(parts, str | os.PathLike):
+        raise TypeError(f"merge takes a list of files, got one: {os.fspath(parts)!r}")
+    paths = [path_of(part) for part in parts]
+    if not paths:
+        raise ValueError("merge needs at least one file, got none")
+    first, *others = [_read_part(path) for path in paths]
+    for other in others:
+        _check_alike(first, other)
+    common = {
+        key: value
+        for key, value in first.attributes.items()
+        if all(key in other.attributes and other.attributes[key] == value for other in others)
+    }
+    copied = encoded = 0
+    writer = create(
+        out,
+        arrays=first.specs,
+        attributes=common if attributes is None else attributes,
+        overwrite=overwrite,
+    )
+    with (
+        writer,
+        progress_bar(
+            sum(part.encoded_nbytes for part in (first, *others)), what="merging", show=progress
+        ) as advance,
+    ):
+        # The parts are still there: an unfinished file would only stand in the way.
+        writer.keeps_unfinished = False
+        for name in first.specs:
+            writer.use_codecs(name, first.metadata[name].codecs)
+        for path in paths:
+            file = OpenFile(path)
+            try:
+                with writer.arrays_apart() as (array_writers, pipeline):
+                    mover = _Mover(file, array_writers, pipeline, advance)
+                    mover.move()
+                copied += mover.num_copied
+                encoded += mover.num_encoded
+                if path == paths[0]:
+                    for name, array in _unaligned(file).items():
+                        writer.put(name, array, aligned=False, attributes=dict(array.attributes))
+            finally:
+                file.close()
+        num_samples = writer.num_samples
+    return MergeReport(path_of(out), tuple(paths), num_samples, copied, encoded)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What must be alike in all parts."""
+
+    path: str
+    specs: dict[str, ArraySpec]
+    metadata: dict[str, ArrayMetadata]
+    unaligned: dict[str, str]
+    attributes: dict[str, Any]
+    encoded_nbytes: int
+
+
+def _read_part(path: str) -> _Part:
+    check_is_file(path)
+    file = OpenFile(path)
+    try:
+        own = file.nodes.own
+        if own is None:
+            raise UnsupportedError(
+                "only files written by chunkstore are merged; bring this one over with "
+                "chunkstore.save(path, chunkstore.open(...))",
+                path,
+            )
+        nodes = {name: file.nodes.arrays[name] for name in own["arrays"]}
+        metadata = {name: nodes[name].metadata for name in own["aligned"]}
+        store = Store(file)
+        return _Part(
+            path,
+            {name: _spec_of(value) for name, value in metadata.items()},
+            metadata,
+            {name: array.fingerprint for name, array in _unaligned(file).items()},
+            store.attributes,
+            sum(node.table.encoded_nbytes for node in nodes.values()),
+        )
+    finally:
+        file.close()
+
+
+def _unaligned(file: OpenFile) -> dict[str, Any]:
+    own: dict[str, Any] = file.nodes.own or {}
+    store = Store(file)
+    return {name: store[name] for name in own["arrays"] if name not in own["aligned"]}
+
+
+def _spec_of(metadata: ArrayMetadata) -> ArraySpec:
+    dtype, trailing = logical_form(metadata)
+    return ArraySpec(
+        dtype,
+        metadata.shape[1 : len(metadata.shape) - len(trailing)],
+        chunk_length=metadata.chunk_shape[0],
+        attributes={k: v for k, v in metadata.attributes.items() if k != OWN_ATTRIBUTES},
+    )
+
+
+def _check_alike(first: _Part, other: _Part) -> None:
+    where = f"{other.path} cannot follow {first.path}: "
+    if set(other.specs) != set(first.specs):
+        raise ValueError(
+            f"{where}it has the arrays {', '.join(sorted(other.specs))}; "
+            f"expected {', '.join(sorted(first.specs))}"
+        )
+    for name, spec in first.specs.items():
+        found = other.specs[name]
+        if (found.dtype, found.sample_shape) != (spec.dtype, spec.sample_shape):
+            raise ValueError(
+                f"{where}array {name!r} has samples of {found.dtype} {found.sample_shape}; "
+                f"expected {spec.dtype} {spec.sample_shape}"
+            )
+    if other.unaligned != first.unaligned:
+        names = sorted(
+            name
+            for name in {*first.unaligned, *other.unaligned}
+            if first.unaligned.get(name) != other.unaligned.get(name)
+        )
+        raise ValueError(
+            f"{where}arrays that are not aligned must be equal in all parts; "
+            f"{', '.join(names)} differ"
+        )
+
+
+class _Mover:
+    """Brings the aligned arrays of one part into the new file.
+
+    Attributes
+    ----------
+    num_copied, num_encoded
+        Chunks copied as they are, and chunks that were decoded to be encoded again.
+    """
+
+    def __init__(
+        self,
+        file: OpenFile,
+        writers: Mapping[str, ArrayWriter],
+        pipeline: ChunkPipeline,
+        advance: Callable[[int], None],
+    ) -> None:
+        self._file = file
+        self._writers = writers
+        self._pipeline = pipeline
+        self._advance = advance
+        self._reader = EntryReader(file.container)
+        self._store = Store(file)
+        self.num_copied = 0
+        self.num_encoded = 0
+
+    def move(self) -> None:
+        """Move all samples."""
+        can_copy = {name: self._can_copy(name, writer) for name, writer in self._writers.items()}
+        stored = {name: self._file.nodes.arrays[name].table.stored() for name in self._writers}
+        for name, row in _file_order({name: places.offset for name, (_, places) in stored.items()}):
+            indices, places = stored[name]
+            chunk_index, nbytes = int(indices[row]), int(places.encoded_nbytes[row])
+            if can_copy[name] and self._is_full(name, chunk_index):
+                key = chunk_key(self._file.nodes.arrays[name], chunk_index).encode()
+                crc = int(places.crc[row])
+                data = self._reader.fetch(
+                    key,
+                    offset=int(places.offset[row]),
+                    encoded_nbytes=nbytes,
+                    nbytes=nbytes,
+                    crc=crc,
+                )
+                # The reader's buffer is used again before the chunk is written.
+                self._writers[name].append_encoded(bytes(data), crc, self._pipeline)
+                self.num_copied += 1
+            else:
+                self._encode(name, chunk_index)
+                self.num_encoded += 1
+            self._advance(nbytes)
+        for name, writer in self._writers.items():
+            if writer.is_empty:
+                writer.append(self._store[name][:], self._pipeline, owned=True)
+        self._reader.close()
+
+    def _can_copy(self, name: str, writer: ArrayWriter) -> bool:
+        metadata = self._file.nodes.arrays[name].metadata
+        return writer.room == writer.chunk_length == metadata.chunk_shape[0] and _decoding(
+            writer.settle_codecs()
+        ) == _decoding(metadata.codecs)
+
+    def _is_full(self, name: str, chunk_index: int) -> bool:
+        metadata = self._file.nodes.arrays[name].metadata
+        return (chunk_index + 1) * metadata.chunk_shape[0] <= metadata.shape[0]
+
+    def _encode(self, name: str, chunk_index: int) -> None:
+        array, writer = self._store[name], self._writers[name]
+        start = chunk_index * array.chunk_length
+        samples = array[start : start + array.chunk_length]
+        position = 0
+        while position < len(samples):
+            step = min(len(samples) - position, writer.room)
+            writer.append(samples[position : position + step], self._pipeline, owned=True)
+            position += step
+
+
+def _file_order(
+    offsets: Mapping[str, np.ndarray[Any, np.dtype[np.int64]]],
+) -> list[tuple[str, int]]:
+    """Return ``(array, row)`` of all chunks: as they stand in the file, each array's in order.
+
+    A chunk that was appended to stands behind later ones; it takes the place of those it follows.
+    """
+    names = list(offsets)
+    # What is behind a chunk in its array comes behind it in the copy.
+    places = [np.maximum.accumulate(offsets[name]) for name in names]
+    which = np.repeat(np.arange(len(names)), [len(column) for column in places])
+    rows = np.concatenate([np.arange(len(column)) for column in places] or [np.zeros(0, np.int64)])
+    order = np.lexsort((rows, np.concatenate(places or [np.zeros(0, np.int64)])))
+    return [(names[which[i]], int(rows[i])) for i in order.tolist()]
+
+
+def _decoding(chain: CodecChain) -> list[dict[str, Any]]:
+    """Return what a reader must know to decode a chunk of a chain."""
+    known = []
+    for codec in chain.to_json():
+        options = codec.get("configuration", {})
+        known.append(
+            {
+                **codec,
+                "configuration": {k: v for k, v in options.items() if k not in _FRAME_OPTIONS},
+            }
+        )
+    return known
