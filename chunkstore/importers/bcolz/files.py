@@ -1,0 +1,295 @@
+"""Where do the files of a bcolz folder come from?
+
+From a directory or from inside an archive: the layers above see the same few operations. Chunk
+files, of which there can be millions, are known by number and not by name.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+import numpy as np
+
+from chunkstore import system
+from chunkstore.errors import CorruptionError, FormatError, system_call_error
+from chunkstore.importers.bcolz.frame import HEAD_NBYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+Kind = Literal["file", "folder", "link", "other"]
+# The whole name, and no leading zeros: "__3 (1).blp", "__03.blp" and "__3.blp.part" are stray.
+CHUNK_NAME: Final = re.compile(r"__(0|[1-9][0-9]{0,17})\.blp")
+MAX_METADATA_NBYTES: Final = 64 << 20
+# No link is followed, and a pipe in a file's place does not hang.
+_READ_FLAGS: Final = (
+    os.O_RDONLY
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+)
+_SEEK_HOLE: Final = getattr(os, "SEEK_HOLE", None)
+
+
+class ChunkFileReader(Protocol):
+    """Reads the chunk files of one folder.
+
+    Threads: one reader serves one thread.
+    """
+
+    @property
+    def read_nbytes(self) -> int:
+        """Bytes read so far."""
+
+    @property
+    def buffer_nbytes(self) -> int:
+        """The most memory that its buffers take."""
+
+    def read_head(self, index: int) -> tuple[int, bytes, bool]:
+        """Return a file's length, its first `HEAD_NBYTES` bytes, and whether it has holes."""
+
+    def read(self, index: int, limit: int) -> memoryview:
+        """Return a file's bytes, at most ``limit``; valid until the next call."""
+
+    def close(self) -> None:
+        """Give back what the reader holds; again is allowed."""
+
+
+class ChunkFiles(Protocol):
+    """The chunk files of one ``data`` folder.
+
+    Attributes
+    ----------
+    indices
+        Numbers of the chunks that are regular files, ascending, int64.
+    irregular
+        What else has the name of a chunk: a folder or a link, by number.
+
+    Threads: safe.
+    """
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """Numbers of the regular files."""
+
+    @property
+    def irregular(self) -> Mapping[int, Kind]:
+        """What else has the name of a chunk."""
+
+    def open_reader(self) -> ChunkFileReader:
+        """Return a reader for one thread."""
+
+
+class SourceFiles(Protocol):
+    """A tree of folders with bcolz arrays in it.
+
+    Paths are relative to ``path``, their parts divided by ``/``; the root is ``""``.
+
+    Threads: safe.
+    """
+
+    @property
+    def path(self) -> str:
+        """The directory or the archive."""
+
+    def entries(self, folder: str) -> dict[str, Kind]:
+        """Return what is in a folder, by name; nothing if there is no such folder."""
+
+    def has_chunks(self, folder: str) -> bool:
+        """Say whether a folder holds a chunk file."""
+
+    def read(self, path: str) -> bytes | None:
+        """Return a small file's bytes; None if there is none."""
+
+    def chunk_files(self, folder: str) -> ChunkFiles:
+        """Return the chunk files of a folder."""
+
+    def close(self) -> None:
+        """Close what is open; again is allowed."""
+
+
+def joined(folder: str, name: str) -> str:
+    """Return the path of what is called ``name`` in a folder."""
+    return f"{folder}/{name}" if folder else name
+
+
+class DirectoryFiles:
+    """Files of a directory. Links in it are not followed: they could lead anywhere.
+
+    Parameters
+    ----------
+    path
+        The directory; it may itself be reached by a link.
+
+    Notes
+    -----
+    Threads: safe. Nothing is kept open.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        # The working directory may change.
+        self._place = os.path.abspath(path)
+
+    def entries(self, folder: str) -> dict[str, Kind]:
+        """Return what is in a folder, by name; nothing if there is no such folder."""
+        return {entry.name: _kind(entry) for entry in self._scan(folder)}
+
+    def has_chunks(self, folder: str) -> bool:
+        """Say whether a folder holds a chunk file."""
+        return any(CHUNK_NAME.fullmatch(entry.name) for entry in self._scan(folder))
+
+    def read(self, path: str) -> bytes | None:
+        """Return a small file's bytes; None if there is none."""
+        try:
+            descriptor = os.open(self._system_path(path), _READ_FLAGS)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise CorruptionError(
+                    "this is a link, which is not followed", self.path, path
+                ) from None
+            raise system_call_error(error, "the file cannot be opened") from error
+        try:
+            with os.fdopen(descriptor, "rb") as file:
+                raw = file.read(MAX_METADATA_NBYTES + 1)
+        except IsADirectoryError:
+            raise CorruptionError("this is a folder, a file is wanted", self.path, path) from None
+        except OSError as error:
+            raise system_call_error(error, "the file cannot be read") from error
+        if len(raw) > MAX_METADATA_NBYTES:
+            raise FormatError(
+                f"the file has more than {MAX_METADATA_NBYTES} bytes", self.path, path
+            )
+        return raw
+
+    def chunk_files(self, folder: str) -> DirectoryChunkFiles:
+        """Return the chunk files of a folder."""
+        regular: list[int] = []
+        irregular: dict[int, Kind] = {}
+        for entry in self._scan(folder):
+            match = CHUNK_NAME.fullmatch(entry.name)
+            if match is None:
+                continue
+            kind = _kind(entry)
+            if kind == "file":
+                regular.append(int(match[1]))
+            else:
+                irregular[int(match[1])] = kind
+        indices = np.array(regular, np.int64)
+        indices.sort()
+        return DirectoryChunkFiles(self._system_path(folder), indices, irregular)
+
+    def close(self) -> None:
+        """Do nothing: no file is kept open."""
+
+    def _scan(self, folder: str) -> Iterator[os.DirEntry[str]]:
+        try:
+            with os.scandir(self._system_path(folder)) as found:
+                yield from found
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise system_call_error(error, "the folder cannot be listed") from error
+
+    def _system_path(self, path: str) -> str:
+        return os.path.join(self._place, *path.split("/")) if path else self._place
+
+
+def _kind(entry: os.DirEntry[str]) -> Kind:
+    if entry.is_symlink():
+        return "link"
+    if entry.is_dir(follow_symlinks=False):
+        return "folder"
+    return "file" if entry.is_file(follow_symlinks=False) else "other"
+
+
+class DirectoryChunkFiles:
+    """The chunk files of a ``data`` folder in a directory."""
+
+    def __init__(
+        self, place: str, indices: NDArray[np.int64], irregular: Mapping[int, Kind]
+    ) -> None:
+        self.indices = indices
+        self.irregular = irregular
+        self._place = place
+
+    def open_reader(self) -> DirectoryChunkReader:
+        """Return a reader for one thread."""
+        return DirectoryChunkReader(self._place)
+
+
+class DirectoryChunkReader:
+    """Opens, reads and closes one chunk file after the other."""
+
+    def __init__(self, place: str) -> None:
+        self._prefix = os.path.join(place, "__")
+        self._buffer = memoryview(b"")
+        self.read_nbytes = 0
+
+    @property
+    def buffer_nbytes(self) -> int:
+        """Bytes that the buffer takes now."""
+        return self._buffer.nbytes
+
+    def read_head(self, index: int) -> tuple[int, bytes, bool]:
+        """Return a file's length, its first bytes, and whether it has holes."""
+        descriptor = self._open(index)
+        try:
+            nbytes = os.fstat(descriptor).st_size
+            head = os.read(descriptor, HEAD_NBYTES)
+            has_holes = (
+                _SEEK_HOLE is not None
+                and nbytes > 0
+                and os.lseek(descriptor, 0, _SEEK_HOLE) < nbytes
+            )
+        except OSError as error:
+            raise self._refused(error, index) from error
+        finally:
+            os.close(descriptor)
+        self.read_nbytes += len(head)
+        return nbytes, head, has_holes
+
+    def read(self, index: int, limit: int) -> memoryview:
+        """Return a file's bytes, at most ``limit``; valid until the next call."""
+        descriptor = self._open(index)
+        try:
+            nbytes = min(os.fstat(descriptor).st_size, limit)
+            if self._buffer.nbytes < nbytes:
+                self._buffer = memoryview(b"")
+                self._buffer = np.empty(nbytes, np.uint8).data
+            done = 0
+            while done < nbytes:
+                count = system.calls.pread_into(descriptor, self._buffer[done:nbytes], done)
+                if count == 0:
+                    break
+                done += count
+        except OSError as error:
+            raise self._refused(error, index) from error
+        finally:
+            os.close(descriptor)
+        self.read_nbytes += done
+        return self._buffer[:done]
+
+    def close(self) -> None:
+        """Give the buffer back."""
+        self._buffer = memoryview(b"")
+
+    def _open(self, index: int) -> int:
+        try:
+            return os.open(f"{self._prefix}{index}.blp", _READ_FLAGS)
+        except FileNotFoundError:
+            raise CorruptionError("the chunk file is missing") from None
+        except OSError as error:
+            raise self._refused(error, index) from error
+
+    def _refused(self, error: OSError, index: int) -> Exception:
+        return system_call_error(
+            error, "the chunk file cannot be read", f"{self._prefix}{index}.blp"
+        )
