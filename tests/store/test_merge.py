@@ -63,6 +63,7 @@ def test_a_merged_file_holds_the_parts_one_behind_the_other(tmp_path_factory, le
     check_joined(folder / "all.zarr.zip", parts)
 
 
+@pytest.mark.leaves_open("zarr keeps an event loop for the life of the process")
 def test_whole_chunks_are_copied_byte_for_byte(tmp_path):
     parts = [samples(length, seed) for seed, length in enumerate((128, 64, 70))]
     paths = [tmp_path / f"{i}.zarr.zip" for i in range(3)]
@@ -139,6 +140,7 @@ def test_a_damaged_part_is_named_and_nothing_is_left(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.leaves_open("zarr keeps an event loop for the life of the process")
 def test_files_that_cannot_be_parts_are_refused(tmp_path):
     with pytest.raises(ValueError, match="at least one file, got none"):
         cs.merge([], tmp_path / "out.zarr.zip")
