@@ -27,11 +27,17 @@ from chunkstore.importers.bcolz.frame import (
 from chunkstore.importers.bcolz.snappy import decode_snappy_into
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
+
+    from chunkstore.importers.bcolz.frame import Stream
 
 _LZ4_FLAGS: Final = CODEC_NAMES.index("lz4") << 5
 _FRAME_VERSION: Final = 2
 _LZ4_VERSION: Final = 1
+# What is decoded and then unshuffled should not leave the processor's cache in between.
+_GROUP_NBYTES: Final = 1 << 20
 
 
 class FrameDecoder:
@@ -50,19 +56,19 @@ class FrameDecoder:
 
     Notes
     -----
-    Threads: one decoder serves one thread. For snappy it keeps a buffer as large as a chunk.
+    Threads: one decoder serves one thread. For snappy it keeps memory for a few blocks.
     """
 
     def __init__(self, *, repair: bool = False) -> None:
         self.num_repaired = 0
         self._repair = repair
-        self._layout: tuple[int, int, int, int] | None = None
-        self._raw = np.empty(0, np.uint8)
+        # A whole group of blocks, and the shorter one at the end of a frame.
+        self._groups = (_RawGroup(), _RawGroup())
 
     @property
     def buffer_nbytes(self) -> int:
-        """Bytes that its buffer takes now."""
-        return self._raw.nbytes
+        """Bytes that its buffers take now."""
+        return sum(group.nbytes for group in self._groups)
 
     def decode_into(self, frame: memoryview, header: FrameHeader, out: NDArray[np.uint8]) -> None:
         """Fill ``out`` with the content of a frame.
@@ -101,67 +107,93 @@ class FrameDecoder:
         # One byte an element: shuffling bytes changes nothing.
         if header.typesize == 1:
             shuffles &= ~FLAG_SHUFFLE
+        streams = iter_streams(frame, header)
         if not shuffles:
-            _decode_streams(frame, header, out, gap=0)
+            _decode_streams(frame, streams, out.data, header.nbytes, first=0, step=0)
             return
-        self._lay_out(header, shuffles)
-        # A block's size stands before each block.
-        first = FRAME_HEADER_NBYTES + 4 * header.num_blocks + 4
-        _decode_streams(frame, header, self._raw[first:], gap=4)
-        _decode_blosc(self._raw.data, out, "snappy")
+        block_nbytes = header.block_nbytes
+        group_nbytes = max(_GROUP_NBYTES // block_nbytes, 1) * block_nbytes
+        for start in range(0, header.nbytes, group_nbytes):
+            nbytes = min(group_nbytes, header.nbytes - start)
+            group = self._groups[nbytes < group_nbytes]
+            content = group.laid_out(nbytes, block_nbytes, header.typesize, shuffles)
+            _decode_streams(frame, streams, content, nbytes, first=start, step=block_nbytes)
+            _decode_blosc(group.frame, out[start : start + nbytes], "snappy")
 
-    def _lay_out(self, header: FrameHeader, shuffles: int) -> None:
-        """Prepare a frame of raw blocks; chunks of an array mostly have the same."""
-        layout = (header.nbytes, header.block_nbytes, header.typesize, shuffles)
+
+class _RawGroup:
+    """A frame of a few blocks that are stored raw, to be filled and unshuffled again and again."""
+
+    def __init__(self) -> None:
+        self._layout: tuple[int, int, int, int] | None = None
+        self._buffer = np.empty(0, np.uint8)
+        self._content = self._buffer.data
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its memory."""
+        return self._buffer.nbytes
+
+    @property
+    def frame(self) -> NDArray[np.uint8]:
+        """The frame as it was laid out last."""
+        return self._buffer
+
+    def laid_out(self, nbytes: int, block_nbytes: int, typesize: int, shuffles: int) -> memoryview:
+        """Return where the blocks go: from the first on, four bytes between two of them."""
+        layout = (nbytes, block_nbytes, typesize, shuffles)
         if layout == self._layout:
-            return
-        num_blocks = header.num_blocks
-        sizes = np.full(num_blocks, header.block_nbytes, np.int64)
-        sizes[-1] = header.nbytes - (num_blocks - 1) * header.block_nbytes
-        starts = np.zeros(num_blocks, np.int64)
-        np.cumsum(sizes[:-1] + 4, out=starts[1:])
-        starts += FRAME_HEADER_NBYTES + 4 * num_blocks
-        total = int(starts[-1] + 4 + sizes[-1])
-        if total >= 1 << 31:
-            raise CorruptionError(
-                f"a frame of {header.nbytes} bytes in {num_blocks} blocks is larger than Blosc "
-                "ever writes"
-            )
+            return self._content
         self._layout = None
-        if len(self._raw) != total:
+        block_nbytes = min(block_nbytes, nbytes)
+        sizes = [min(block_nbytes, nbytes - start) for start in range(0, nbytes, block_nbytes)]
+        first = FRAME_HEADER_NBYTES + 4 * len(sizes)
+        starts = [first + i * (block_nbytes + 4) for i in range(len(sizes))]
+        total = first + nbytes + 4 * len(sizes)
+        if len(self._buffer) != total:
             # The old one goes before the new one comes.
-            self._raw = np.empty(0, np.uint8)
-            self._raw = np.empty(total, np.uint8)
-        raw = FrameHeader(
-            _FRAME_VERSION,
-            _LZ4_VERSION,
-            _LZ4_FLAGS | FLAG_ONE_STREAM | shuffles,
-            header.typesize,
-            header.nbytes,
-            header.block_nbytes,
-            total,
+            self._buffer = np.empty(0, np.uint8)
+            self._content = self._buffer.data
+            self._buffer = np.empty(total, np.uint8)
+        flags = _LZ4_FLAGS | FLAG_ONE_STREAM | shuffles
+        header = FrameHeader(
+            _FRAME_VERSION, _LZ4_VERSION, flags, typesize, nbytes, block_nbytes, total
         )
-        buffer = self._raw.data
-        buffer[:FRAME_HEADER_NBYTES] = raw.packed()
-        struct.pack_into(f"<{num_blocks}i", buffer, FRAME_HEADER_NBYTES, *starts.tolist())
-        for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
+        buffer = self._buffer.data
+        buffer[:FRAME_HEADER_NBYTES] = header.packed()
+        struct.pack_into(f"<{len(starts)}i", buffer, FRAME_HEADER_NBYTES, *starts)
+        for start, size in zip(starts, sizes, strict=True):
             struct.pack_into("<i", buffer, start, size)
+        self._content = buffer[first + 4 :]
         self._layout = layout
+        return self._content
 
 
 def _decode_streams(
-    frame: memoryview, header: FrameHeader, out: NDArray[np.uint8], *, gap: int
+    frame: memoryview,
+    streams: Iterator[Stream],
+    out: memoryview,
+    nbytes: int,
+    *,
+    first: int,
+    step: int,
 ) -> None:
-    """Decode snappy streams to their places, with ``gap`` bytes left out between blocks."""
-    block_nbytes = header.block_nbytes
-    for stream in iter_streams(frame, header):
-        start = stream.content_start + stream.content_start // block_nbytes * gap
-        target = out[start : start + stream.content_nbytes]
-        stored = frame[stream.start : stream.start + stream.nbytes]
-        if stream.nbytes == stream.content_nbytes:
-            target[:] = np.frombuffer(stored, np.uint8)
+    """Decode the next snappy streams, whose content is ``nbytes`` bytes from ``first`` on.
+
+    After each ``step`` bytes of it, four of ``out`` are left as they are.
+    """
+    done = 0
+    while done < nbytes:
+        start, stored_nbytes, content, content_nbytes = next(streams)
+        done = content - first
+        place = done + done // step * 4 if step else done
+        stored = frame[start : start + stored_nbytes]
+        target = out[place : place + content_nbytes]
+        if stored_nbytes == content_nbytes:
+            target[:] = stored
         else:
             decode_snappy_into(stored, target)
+        done += content_nbytes
 
 
 def _decode_blosc(frame: Any, out: NDArray[np.uint8], codec: str) -> None:

@@ -49,17 +49,17 @@ def repaired(frame: memoryview, header: FrameHeader) -> tuple[memoryview, int]:
     """
     copy: bytearray | None = None
     count = 0
-    for stream in iter_streams(frame, header):
-        if stream.nbytes != stream.content_nbytes or stream.nbytes < _LEAST_NBYTES:
+    for start, nbytes, _, content_nbytes in iter_streams(frame, header):
+        if nbytes != content_nbytes or nbytes < _LEAST_NBYTES:
             continue
-        stored = slice(stream.start, stream.start + stream.nbytes)
+        stored = slice(start, start + nbytes)
         try:
             # numcodecs wants the size in front, and refuses a block that decodes to fewer bytes.
-            content = lz4.decompress(struct.pack("<I", stream.nbytes) + frame[stored])
+            content = lz4.decompress(struct.pack("<I", nbytes) + frame[stored])
         except (RuntimeError, ValueError):
             # It is no LZ4 block: it really is raw.
             continue
-        if len(content) == stream.nbytes:
+        if len(content) == nbytes:
             copy = bytearray(frame) if copy is None else copy
             copy[stored] = content
             count += 1

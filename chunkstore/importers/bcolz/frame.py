@@ -51,7 +51,7 @@ _MAX_RATIOS: Final[dict[CodecName, int]] = {
 _MAGIC: Final = b"blpk"
 _unpack_pack_header = struct.Struct("<4sB3xq").unpack_from
 _frame_header = struct.Struct("<BBBBIII")
-_int32 = struct.Struct("<i")
+_unpack_int32 = struct.Struct("<i").unpack_from
 
 
 class FrameHeader(NamedTuple):
@@ -113,21 +113,9 @@ class FrameHeader(NamedTuple):
         return _frame_header.pack(*self)
 
 
-class Stream(NamedTuple):
-    """What a codec has compressed in one go.
-
-    Attributes
-    ----------
-    start, nbytes
-        Its stored bytes in the frame.
-    content_start, content_nbytes
-        Where its content belongs, before unshuffling. Stored as it is if both sizes are equal.
-    """
-
-    start: int
-    nbytes: int
-    content_start: int
-    content_nbytes: int
+# Where a stream's stored bytes are in the frame, and where its content belongs before unshuffling:
+# start, bytes, start, bytes. The content is stored as it is if both numbers of bytes are equal.
+Stream = tuple[int, int, int, int]
 
 
 def parse_head(head: bytes | memoryview, *, file_nbytes: int) -> FrameHeader:
@@ -249,19 +237,20 @@ def iter_streams(frame: bytes | memoryview, header: FrameHeader) -> Iterator[Str
             raise CorruptionError(
                 f"block {block} of {size} bytes cannot be cut into {num_streams} equal streams"
             )
+        stream_nbytes = size // num_streams
         for _ in range(num_streams):
             if not first <= position <= stop - 4:
                 raise CorruptionError(
                     f"block {block} has a stream at byte {position}, outside the frame's "
                     f"[{first}, {stop})"
                 )
-            (nbytes,) = _int32.unpack_from(frame, position)
+            nbytes = _unpack_int32(frame, position)[0]
             position += 4
             if not 0 <= nbytes <= stop - position:
                 raise CorruptionError(
                     f"block {block} has a stream of {nbytes} bytes at byte {position}, the frame "
                     f"ends at {stop}"
                 )
-            yield Stream(position, nbytes, content, size // num_streams)
+            yield position, nbytes, content, stream_nbytes
             position += nbytes
-            content += size // num_streams
+            content += stream_nbytes

@@ -5,12 +5,9 @@ No build of Blosc on PyPI that we know has Snappy. The package ``cramjam`` bring
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chunkstore.errors import CorruptionError, UnsupportedError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 INSTALL_HINT = "snappy is decoded by the package cramjam: pip install 'chunkstore[bcolz]'"
 
@@ -31,8 +28,8 @@ def has_snappy() -> bool:
     return _cramjam is not None
 
 
-def decode_snappy_into(stream: memoryview, out: NDArray[Any]) -> None:
-    """Fill ``out``, one axis of bytes, from a raw Snappy stream.
+def decode_snappy_into(stream: memoryview, out: memoryview) -> None:
+    """Fill ``out`` from a raw Snappy stream.
 
     Raises
     ------
@@ -44,10 +41,8 @@ def decode_snappy_into(stream: memoryview, out: NDArray[Any]) -> None:
     if _cramjam is None:
         raise UnsupportedError(INSTALL_HINT)
     try:
-        # The length it claims comes first: the decoder trusts the one it is given.
-        nbytes = _cramjam.snappy.decompress_raw_len(stream)
-        if nbytes == len(out):
-            nbytes = _cramjam.snappy.decompress_raw_into(stream, out)
+        # It refuses a stream that claims more than there is room for.
+        nbytes = _cramjam.snappy.decompress_raw_into(stream, out)
     except (_cramjam.DecompressionError, ValueError) as error:
         raise CorruptionError(f"snappy stream does not decode: {error}") from None
     if nbytes != len(out):
