@@ -21,7 +21,13 @@ from chunkstore.errors import (
     SystemCallError,
     UnsupportedError,
 )
-from chunkstore.importers.bcolz.frame import MAX_FRAME_CONTENT_NBYTES, FrameHeader, parse_head
+from chunkstore.format.blosc import MAX_TYPESIZE
+from chunkstore.importers.bcolz.frame import (
+    MAX_FRAME_CONTENT_NBYTES,
+    PACK_HEADER_NBYTES,
+    FrameHeader,
+    parse_head,
+)
 from chunkstore.importers.bcolz.report import problem_of
 from chunkstore.importers.bcolz.snappy import INSTALL_HINT, has_snappy
 from chunkstore.store.striping import for_each
@@ -46,6 +52,7 @@ _HEAD: Final = np.dtype(
         ("nbytes", np.int64),
         ("frame_nbytes", np.int64),
         ("method", np.uint8),
+        ("typesize", np.uint8),
         ("has_holes", np.bool_),
     ]
 )
@@ -113,6 +120,15 @@ def content_bounds(metadata: CarrayMetadata, chunk_index: int) -> tuple[int, int
     start, stop = chunk_samples(metadata, chunk_index)
     most = min(metadata.full_nbytes, MAX_FRAME_CONTENT_NBYTES)
     return (stop - start) * metadata.sample_nbytes, most
+
+
+def frame_typesize(dtype: np.dtype[Any]) -> int:
+    """Return the size of an element that bcolz tells Blosc."""
+    if dtype.kind == "U":
+        return 4
+    if dtype.kind in "SO" or dtype.itemsize > MAX_TYPESIZE:
+        return 1
+    return dtype.itemsize
 
 
 def check_content(metadata: CarrayMetadata, chunk_index: int, nbytes: int) -> None:
@@ -190,7 +206,7 @@ class _Scan:
         scan.methods = dict(sorted((_METHODS[m], n) for m, n in counts.items()))
         scan.metadata = metadata
         self._find_undecodable(heads)
-        self._note_holes(heads)
+        self._note_oddities(heads)
         digest = hashlib.blake2b(digest_size=16)
         digest.update(
             f"{metadata.shape} {metadata.disk_dtype.descr} {metadata.chunk_length}".encode()
@@ -224,7 +240,14 @@ class _Scan:
                 self._errors[row] = error
                 continue
             method = _METHODS.index(header.method)
-            self._heads[row] = file_nbytes, header.nbytes, header.frame_nbytes, method, has_holes
+            self._heads[row] = (
+                file_nbytes,
+                header.nbytes,
+                header.frame_nbytes,
+                method,
+                header.typesize,
+                has_holes,
+            )
         self._advance(len(rows))
 
     def _settle_length(self, *, recover_unflushed: bool) -> None:
@@ -340,14 +363,29 @@ class _Scan:
                 )
             )
 
-    def _note_holes(self, heads: NDArray[Any]) -> None:
-        rows = np.flatnonzero(heads["has_holes"])
+    def _note_oddities(self, heads: NDArray[Any]) -> None:
+        """Note what is no proof of damage, in a format without checksums, but a sign of it."""
+        typesize = frame_typesize(self._metadata.disk_dtype)
+        self._note(
+            heads["has_holes"],
+            "chunk files have holes, which read as zeros and were perhaps never written",
+        )
+        self._note(
+            heads["file_nbytes"] > heads["frame_nbytes"] + PACK_HEADER_NBYTES,
+            "chunk files are longer than the frames in them",
+        )
+        self._note(
+            heads["typesize"] != typesize,
+            f"chunks were compressed as elements of another size than {typesize} bytes",
+        )
+
+    def _note(self, is_odd: NDArray[np.bool_], what: str) -> None:
+        rows = np.flatnonzero(is_odd)
         if len(rows):
             first = int(self._scan.present[rows[0]])
             self._scan.notes.append(
-                f"array {self._node.name!r}: {len(rows)} chunk files have holes, which read as "
-                f"zeros and were perhaps never written; the first is __{first}.blp. A frame has "
-                "no checksum: look at these samples"
+                f"array {self._node.name!r}: {len(rows)} of {len(is_odd)} {what}; the first is "
+                f"__{first}.blp. Frames have no checksum: look at these samples"
             )
 
     def _add(self, error: ChunkStoreError, chunk_index: int, stop: int | None = None) -> None:
