@@ -37,6 +37,7 @@ from chunkstore.store import open_store as open
 if TYPE_CHECKING:
     from chunkstore import transforms
     from chunkstore.importers.bcolz.open import open_bcolz
+    from chunkstore.importers.dask import from_dask
     from chunkstore.mixing import mix
     from chunkstore.pipeline.loader import Loader
     from chunkstore.pipeline.view import concat, select
@@ -65,6 +66,7 @@ __all__ = [
     "concat",
     "create",
     "defaults",
+    "from_dask",
     "load",
     "mean",
     "merge",
@@ -86,6 +88,7 @@ __all__ = [
 _LAZY = {
     "Loader": "chunkstore.pipeline.loader",
     "concat": "chunkstore.pipeline.view",
+    "from_dask": "chunkstore.importers.dask",
     "mean": "chunkstore.statistics",
     "mix": "chunkstore.mixing",
     "open_bcolz": "chunkstore.importers.bcolz.open",

@@ -28,6 +28,7 @@ PUBLIC_NAMES = [
     "concat",
     "create",
     "defaults",
+    "from_dask",
     "load",
     "mean",
     "merge",

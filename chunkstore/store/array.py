@@ -14,6 +14,7 @@ from chunkstore.store.array_reader import ArrayReader, allocate, logical_form
 from chunkstore.store.indexing import select
 from chunkstore.store.node import OWN_ATTRIBUTES
 from chunkstore.store.striping import for_each
+from chunkstore.upper import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -231,6 +232,41 @@ class Array:
         whole: NDArray[Any] = self[...]
         return whole if dtype is None else whole.astype(dtype, copy=False)
 
+    def read_samples(self, start: int, stop: int, *, threads: int | None = None) -> NDArray[Any]:
+        """Return the samples ``[start, stop)``, as ``array[start:stop]`` does.
+
+        Parameters
+        ----------
+        start, stop
+            In ``[0, len(array)]``.
+        threads
+            That decode; 1 reads in the caller's thread. None chooses.
+
+        Returns
+        -------
+        samples
+            A new array, shape ``(stop - start, *sample_shape)``.
+
+        Raises
+        ------
+        IndexError
+            If the range is not inside the array.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile, os, chunkstore as cs
+        >>> path = os.path.join(tempfile.mkdtemp(), "a.zarr.zip")
+        >>> cs.save(path, {"y": np.arange(10)})
+        >>> cs.open(path)["y"].read_samples(2, 5, threads=1).tolist()
+        [2, 3, 4]
+        """
+        if not 0 <= start <= stop <= len(self):
+            raise IndexError(
+                f"array {self.name!r}: start and stop must be in [0, {len(self)}] and ascend, got "
+                f"{start}, {stop}"
+            )
+        return self._read_range(start, stop, (), threads=threads)
+
     def open_reader(self, *, direct: bool = False, check: bool = True) -> ArrayReader:
         """Return a reader of whole chunks, for one thread.
 
@@ -249,7 +285,9 @@ class Array:
             reader.read_chunk_into(0, out)
         return out
 
-    def _read_range(self, start: int, stop: int, rest: tuple[Any, ...]) -> NDArray[Any]:
+    def _read_range(
+        self, start: int, stop: int, rest: tuple[Any, ...], *, threads: int | None = None
+    ) -> NDArray[Any]:
         """Return the samples ``[start, stop)``, each indexed by ``rest``."""
         length = self._chunk_length
         first, last = start // length, -(-stop // length) if stop > start else start // length
@@ -267,7 +305,7 @@ class Array:
                 chunk = reader.read_chunk(chunk_index)[a - base : b - base]
                 target[...] = chunk[(slice(None), *rest)] if rest else chunk
 
-        self._run(task, range(first, last))
+        self._run(task, range(first, last), threads)
         return out
 
     def _read_within(self, start: int, stop: int) -> NDArray[Any]:
@@ -323,12 +361,30 @@ class Array:
             ) from None
         return shape
 
-    def _run(self, task: Any, chunks: range) -> None:
-        """Run a task for every chunk, in several threads when that pays."""
-        chunk_nbytes = self.chunk_length * math.prod(self.shape[1:]) * self.dtype.itemsize
-        threads = min(len(chunks), _MAX_THREADS, 1 + len(chunks) * chunk_nbytes // _PARALLEL_NBYTES)
-        if threads > 1:
-            threads = min(threads, system.calls.available_cores())
+    def to_dask(self) -> Any:
+        """Return the array as a dask array, its blocks whole chunks; nothing is read yet.
+
+        Works under threads, processes and dask.distributed. Needs dask (``chunkstore[dask]``).
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile, os, chunkstore as cs
+        >>> path = os.path.join(tempfile.mkdtemp(), "a.zarr.zip")
+        >>> cs.save(path, {"y": np.arange(10)})
+        >>> int(cs.open(path)["y"].to_dask().sum().compute())
+        45
+        """
+        return resolve("chunkstore.adapters.dask", "to_dask")(self)
+
+    def _run(self, task: Any, chunks: range, threads: int | None = None) -> None:
+        """Run a task for every chunk; by default in several threads when that pays."""
+        if threads is None:
+            nbytes = (
+                len(chunks) * self.chunk_length * math.prod(self.shape[1:]) * self.dtype.itemsize
+            )
+            threads = min(len(chunks), _MAX_THREADS, 1 + nbytes // _PARALLEL_NBYTES)
+            if threads > 1:
+                threads = min(threads, system.calls.available_cores())
         for_each(
             chunks,
             task,
