@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
 
-from chunkstore.errors import ChunkStoreError, FormatError
+from chunkstore.errors import FormatError
 from chunkstore.importers.bcolz.files import CHUNK_NAME, MAX_METADATA_NBYTES, Kind, joined
 from chunkstore.importers.bcolz.frame import HEAD_NBYTES
 
@@ -149,12 +149,20 @@ class ArchiveIndex:
         chunks.places.extend(place)
         chunks.heads += head[:HEAD_NBYTES].ljust(HEAD_NBYTES, b"\0")
 
+    def check(self) -> None:
+        """Raise FormatError if a chunk file comes twice."""
+        for folder, chunks in self.chunks.items():
+            indices = np.sort(np.array(chunks.indices, np.int64))
+            repeated = indices[1:][indices[1:] == indices[:-1]]
+            if len(repeated):
+                name = joined(folder, f"__{repeated[0]}.blp")
+                raise FormatError(f"the archive holds {name!r} twice")
+
     def top(self) -> str:
         """Return the one folder that holds everything else, or "" if there is none."""
-        if self.files or self.chunks.keys() & {""}:
-            outside = [name for name in self.files if "/" not in name and not name.startswith(".")]
-            if outside or "" in self.chunks:
-                return ""
+        outside = [name for name in self.files if "/" not in name and not name.startswith(".")]
+        if outside or "" in self.chunks:
+            return ""
         folders = [
             name
             for name, kind in self.folders[""].items()
@@ -245,12 +253,9 @@ class ArchiveFiles:
             match = CHUNK_NAME.fullmatch(name)
             if match:
                 irregular[int(match[1])] = kind
-        try:
-            return ArchiveChunkFiles(
-                self._archive.open_member_reader, places or _ChunkPlaces(b""), irregular
-            )
-        except ChunkStoreError as error:
-            raise error.located(self.path, folder) from None
+        return ArchiveChunkFiles(
+            self._archive.open_member_reader, places or _ChunkPlaces(b""), irregular
+        )
 
     def close(self) -> None:
         """Close the archive; again is allowed."""
@@ -272,9 +277,6 @@ class ArchiveChunkFiles:
         indices = np.array(places.indices, np.int64)
         order = np.argsort(indices, kind="stable")
         self.indices: NDArray[np.int64] = indices[order]
-        repeated = np.flatnonzero(self.indices[1:] == self.indices[:-1])
-        if len(repeated):
-            raise FormatError(f"the archive holds '__{self.indices[repeated[0]]}.blp' twice")
         self.irregular = irregular
         self.places = np.array(places.places, np.int64).reshape(-1, 4)[order]
         self.heads = np.frombuffer(bytes(places.heads), np.uint8).reshape(-1, HEAD_NBYTES)[order]

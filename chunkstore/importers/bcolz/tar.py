@@ -94,6 +94,7 @@ def fill_index(stream: ForwardReader, index: ArchiveIndex, *, keep_heads: bool) 
                 f"the archive is cut short inside {name!r}: {len(head) + skipped} of {nbytes} "
                 "bytes are there"
             )
+    index.check()
 
 
 def _iter_members(stream: ForwardReader) -> Iterator[tuple[bytes, bytes, int, int]]:

@@ -44,6 +44,7 @@ def open_zip(path: str) -> ArchiveFiles:
                     index.add_folder(raw, name)
                 else:
                     index.add_file(raw, name, Place(*place))
+        index.check()
     except ChunkStoreError as error:
         archive.close()
         raise error.located(path) from None
