@@ -27,6 +27,8 @@ MIXING: Final = 7
 IMPORT_ORDER: Final = 8
 
 _STREAM_FAMILY: Final = b"chunkst1"
+_LEAST_BUCKETED: Final = 4096
+_BUCKET_LENGTH: Final = 256
 _RECORD: Final = struct.Struct("<8sQQQQQ")
 
 
@@ -101,7 +103,27 @@ def keyed_permutation(
     position_mask = np.uint64((1 << (size - 1).bit_length()) - 1)
     words &= ~position_mask
     words |= np.arange(size, dtype=np.uint64)
-    words.sort()
+    words = _sorted_words(words)
     words &= position_mask
     permutation: NDArray[np.int64] = words.view(np.int64)
     return permutation
+
+
+def _sorted_words(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return random words sorted.
+
+    Dealt to buckets of some two hundred by their first bits, which is a radix sort in NumPy, then
+    sorted bucket by bucket. On processors whose AVX-512 stores single lanes slowly (AMD Zen 4) that
+    takes 0.4 times as long as sorting all at once; elsewhere it makes little difference.
+    """
+    if len(words) < _LEAST_BUCKETED:
+        words.sort()
+        return words
+    num_bits = min(16, (len(words) // _BUCKET_LENGTH).bit_length())
+    buckets = (words >> np.uint64(64 - num_bits)).astype(np.uint16)
+    words = words[np.argsort(buckets, kind="stable")]
+    start = 0
+    for stop in np.cumsum(np.bincount(buckets)).tolist():
+        words[start:stop].sort()
+        start = stop
+    return words

@@ -25,6 +25,14 @@ def test_permutation_is_pinned():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("size", [4095, 4096, 70_000, 1_100_000])
+def test_permutations_of_any_size_are_the_words_sorted_by_their_first_bits(size):
+    words = np.random.Philox(key=stream_key(11)).random_raw(size)
+    mask = np.uint64((1 << (size - 1).bit_length()) - 1)
+    expected = np.argsort(words & ~mask, kind="stable")
+    assert np.array_equal(keyed_permutation(size, seed=11), expected)
+
+
 def test_key_is_pinned():
     assert stream_key(2**64 - 1, 1, 2, 3, 4).tolist() == [7047971386089228006, 8608014910724961831]
 
