@@ -15,7 +15,7 @@ import numpy as np
 
 from chunkstore.errors import FormatError
 from chunkstore.importers.bcolz.files import CHUNK_NAME, MAX_METADATA_NBYTES, Kind, joined
-from chunkstore.importers.bcolz.frame import HEAD_NBYTES
+from chunkstore.importers.bcolz.frame import PEEK_NBYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,7 +61,7 @@ class MemberReader(Protocol):
         """The most memory that its buffers take."""
 
     def read_head(self, name: bytes, place: Place) -> bytes:
-        """Return the first `HEAD_NBYTES` bytes of a member."""
+        """Return the first `PEEK_NBYTES` bytes of a member."""
 
     def read(self, name: bytes, place: Place, limit: int) -> memoryview:
         """Return a member's bytes, at most ``limit``; valid until the next call."""
@@ -147,7 +147,7 @@ class ArchiveIndex:
             raise FormatError(f"the archive writes the name of folder {folder!r} in two ways")
         chunks.indices.append(int(match[1]))
         chunks.places.extend(place)
-        chunks.heads += head[:HEAD_NBYTES].ljust(HEAD_NBYTES, b"\0")
+        chunks.heads += head[:PEEK_NBYTES].ljust(PEEK_NBYTES, b"\0")
 
     def check(self) -> None:
         """Raise FormatError if a chunk file comes twice."""
@@ -279,7 +279,7 @@ class ArchiveChunkFiles:
         self.indices: NDArray[np.int64] = indices[order]
         self.irregular = irregular
         self.places = np.array(places.places, np.int64).reshape(-1, 4)[order]
-        self.heads = np.frombuffer(bytes(places.heads), np.uint8).reshape(-1, HEAD_NBYTES)[order]
+        self.heads = np.frombuffer(bytes(places.heads), np.uint8).reshape(-1, PEEK_NBYTES)[order]
         self.raw_folder = places.raw_folder
         self._open_member_reader = open_member_reader
 

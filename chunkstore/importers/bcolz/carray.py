@@ -51,6 +51,8 @@ class BcolzArray(IndexedSource):
         Its chunk files.
     check_open
         Raises if the store is closed.
+    reopen
+        Path and options that open the store again, in another process.
 
     Notes
     -----
@@ -64,6 +66,7 @@ class BcolzArray(IndexedSource):
         scan: ChunkScan,
         files: ChunkFiles,
         check_open: Callable[[], None],
+        reopen: tuple[str, dict[str, Any]],
     ) -> None:
         metadata = scan.metadata
         super().__init__(node.name, metadata.shape, metadata.dtype, metadata.chunk_length)
@@ -72,6 +75,7 @@ class BcolzArray(IndexedSource):
         self._scan = scan
         self._files = files
         self._check_open = check_open
+        self._reopen = reopen
         self._repaired: dict[int, int] = {}
 
     @property
@@ -101,7 +105,7 @@ class BcolzArray(IndexedSource):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of layout, and sizes of all chunks and frames: bcolz has no checksums."""
+        """Digest of the layout and of the first bytes of all chunks: bcolz has no checksums."""
         return self._scan.digest
 
     @property
@@ -137,6 +141,22 @@ class BcolzArray(IndexedSource):
             f"<chunkstore.BcolzArray {self.name!r} shape={self.shape} dtype={self.dtype} "
             f"chunk_length={self.chunk_length} codec={self.codec!r}>"
         )
+
+    def __reduce__(self) -> Any:
+        return _reopen_array, (self._reopen, self.name, self.fingerprint)
+
+
+def _reopen_array(reopen: tuple[str, dict[str, Any]], name: str, fingerprint: str) -> BcolzArray:
+    """Open an array again, in the process that unpickles it."""
+    from chunkstore.importers.bcolz.open import open_bcolz
+
+    path, options = reopen
+    store = open_bcolz(path, **options)
+    array = store.get(name)
+    if array is None or array.fingerprint != fingerprint:
+        store.close()
+        raise CorruptionError(f"array {name!r} has changed since it was pickled", path)
+    return array
 
 
 class BcolzReader:

@@ -15,7 +15,7 @@ import numpy as np
 
 from chunkstore import system
 from chunkstore.errors import CorruptionError, FormatError, system_call_error
-from chunkstore.importers.bcolz.frame import HEAD_NBYTES
+from chunkstore.importers.bcolz.frame import PEEK_NBYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,7 +51,7 @@ class ChunkFileReader(Protocol):
         """The most memory that its buffers take."""
 
     def read_head(self, index: int) -> tuple[int, bytes, bool]:
-        """Return a file's length, its first `HEAD_NBYTES` bytes, and whether it has holes."""
+        """Return a file's length, its first `PEEK_NBYTES` bytes, and whether it has holes."""
 
     def read(self, index: int, limit: int) -> memoryview:
         """Return a file's bytes, at most ``limit``; valid until the next call."""
@@ -243,7 +243,7 @@ class DirectoryChunkReader:
         descriptor = self._open(index)
         try:
             nbytes = os.fstat(descriptor).st_size
-            head = os.read(descriptor, HEAD_NBYTES)
+            head = os.read(descriptor, PEEK_NBYTES)
             has_holes = (
                 _SEEK_HOLE is not None
                 and nbytes > 0

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 PACK_HEADER_NBYTES: Final = 16
 FRAME_HEADER_NBYTES: Final = 16
 HEAD_NBYTES: Final = PACK_HEADER_NBYTES + FRAME_HEADER_NBYTES
+# So much of each chunk file is read first: the headers, and some content that tells data apart.
+PEEK_NBYTES: Final = 64
 # What c-blosc takes: a frame's sizes are signed 32-bit numbers, header included.
 MAX_FRAME_CONTENT_NBYTES: Final = (1 << 31) - 1 - FRAME_HEADER_NBYTES
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from chunkstore.errors import ChunkStoreError, CorruptionError, FormatError
 from chunkstore.importers.bcolz.archive import ArchiveFiles, ArchiveIndex, Place
-from chunkstore.importers.bcolz.frame import HEAD_NBYTES
+from chunkstore.importers.bcolz.frame import PEEK_NBYTES
 from chunkstore.importers.bcolz.tar import fill_index
 from chunkstore.system import ReadFile
 
@@ -258,7 +258,7 @@ class TarGzMemberReader:
 
     def read_head(self, name: bytes, place: Place) -> bytes:
         """Return the first bytes of a member."""
-        return bytes(self.read(name, place, HEAD_NBYTES))
+        return bytes(self.read(name, place, PEEK_NBYTES))
 
     def read(self, name: bytes, place: Place, limit: int) -> memoryview:
         """Return a member's bytes, at most ``limit``; valid until the next call."""

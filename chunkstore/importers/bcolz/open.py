@@ -199,7 +199,7 @@ def inspect_bcolz(
                 refused.append(_object_refusal(array_name))
             else:
                 readable[array_name] = scan
-        options = {
+        options: dict[str, Any] = {
             "arrays": arrays,
             "allow_pickle": allow_pickle,
             "recover_unflushed": recover_unflushed,

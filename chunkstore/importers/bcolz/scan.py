@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from chunkstore import system
+from chunkstore.container.checksum import crc32
 from chunkstore.errors import (
     ChunkStoreError,
     CorruptionError,
@@ -53,6 +54,7 @@ _HEAD: Final = np.dtype(
         ("frame_nbytes", np.int64),
         ("method", np.uint8),
         ("typesize", np.uint8),
+        ("crc", np.uint32),
         ("has_holes", np.bool_),
     ]
 )
@@ -80,7 +82,7 @@ class ChunkScan:
     methods
         Chunks by codec and shuffle.
     digest
-        Of the layout and all headers.
+        Of the layout, and of the first bytes of all chunks.
     problems, refused, notes
         See `chunkstore.importers.bcolz.report.BcolzReport`.
     """
@@ -212,7 +214,7 @@ class _Scan:
             f"{metadata.shape} {metadata.disk_dtype.descr} {metadata.chunk_length}".encode()
         )
         digest.update(scan.present.astype("<i8").tobytes())
-        for column in ("nbytes", "frame_nbytes"):
+        for column in ("nbytes", "frame_nbytes", "crc"):
             digest.update(heads[column].astype("<i8").tobytes())
         scan.digest = digest.hexdigest()
         return scan
@@ -246,6 +248,7 @@ class _Scan:
                 header.frame_nbytes,
                 method,
                 header.typesize,
+                crc32(head),
                 has_holes,
             )
         self._advance(len(rows))

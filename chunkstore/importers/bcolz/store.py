@@ -36,7 +36,7 @@ class BcolzStore(Mapping[str, BcolzArray]):
         nodes: Nodes,
         scans: Mapping[str, ChunkScan],
         *,
-        reopen: tuple[Any, ...],
+        reopen: tuple[str, dict[str, Any]],
     ) -> None:
         self._files = files
         self._nodes = nodes
@@ -47,7 +47,7 @@ class BcolzStore(Mapping[str, BcolzArray]):
             node = nodes.arrays[name]
             kind = BcolzObjectArray if scan.metadata.is_objects else BcolzArray
             self._arrays[name] = kind(
-                files.path, node, scan, files.chunk_files(node.data), self._check_open
+                files.path, node, scan, files.chunk_files(node.data), self._check_open, reopen
             )
 
     def __getitem__(self, name: str) -> BcolzArray:
@@ -101,7 +101,7 @@ class BcolzStore(Mapping[str, BcolzArray]):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the layout and of all frames' headers."""
+        """Digest of the layout and of the first bytes of all chunks."""
         return "-".join(array.fingerprint[:8] for array in self._arrays.values())
 
     def select(self, selection: Any = None, *, fraction: float | None = None, seed: int = 0) -> Any:
@@ -141,7 +141,7 @@ class BcolzStore(Mapping[str, BcolzArray]):
         return _reopen_store, (self._reopen, self.fingerprint)
 
 
-def _reopen_store(reopen: tuple[Any, ...], fingerprint: str) -> BcolzStore:
+def _reopen_store(reopen: tuple[str, dict[str, Any]], fingerprint: str) -> BcolzStore:
     """Open a store again, in the process that unpickles it."""
     from chunkstore.importers.bcolz.open import open_bcolz
 

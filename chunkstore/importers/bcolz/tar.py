@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from chunkstore.errors import ChunkStoreError, CorruptionError, FormatError, UnsupportedError
 from chunkstore.importers.bcolz.archive import ArchiveFiles, ArchiveIndex, Place
 from chunkstore.importers.bcolz.files import CHUNK_NAME
-from chunkstore.importers.bcolz.frame import HEAD_NBYTES
+from chunkstore.importers.bcolz.frame import PEEK_NBYTES
 from chunkstore.system import ReadFile
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def fill_index(stream: ForwardReader, index: ArchiveIndex, *, keep_heads: bool) 
         head = b""
         if kind != b"5":
             if keep_heads and CHUNK_NAME.fullmatch(name.rpartition("/")[2]):
-                head = stream.read(min(nbytes, HEAD_NBYTES))
+                head = stream.read(min(nbytes, PEEK_NBYTES))
             index.add_file(raw, name, Place(offset, nbytes, nbytes), head)
         padded = -(-nbytes // BLOCK_NBYTES) * BLOCK_NBYTES
         left = padded - len(head)
@@ -286,7 +286,7 @@ class TarMemberReader:
 
     def read_head(self, name: bytes, place: Place) -> bytes:
         """Return the first bytes of a member."""
-        head = self._file.read(min(place.nbytes, HEAD_NBYTES), place.offset)
+        head = self._file.read(min(place.nbytes, PEEK_NBYTES), place.offset)
         self.read_nbytes += len(head)
         return head
 

@@ -9,7 +9,7 @@ from chunkstore.container import layout
 from chunkstore.container.reader import Container, EntryReader
 from chunkstore.errors import ChunkStoreError, CorruptionError, FormatError
 from chunkstore.importers.bcolz.archive import ArchiveFiles, ArchiveIndex, Place
-from chunkstore.importers.bcolz.frame import HEAD_NBYTES
+from chunkstore.importers.bcolz.frame import PEEK_NBYTES
 
 # The flag that says that a name is UTF-8.
 _FLAG_UTF8: Final = 0x800
@@ -110,16 +110,16 @@ class ZipMemberReader:
         header = layout.parse_local_header(raw)
         layout.check_readable(header.flags, header.method, name)
         data = raw[header.data_start :]
-        if len(data) < min(HEAD_NBYTES, place.encoded_nbytes):
+        if len(data) < min(PEEK_NBYTES, place.encoded_nbytes):
             # A long extra field.
             data = read(_HEAD_READ_NBYTES, place.offset + header.data_start)
         data = data[: place.encoded_nbytes]
         if header.method == layout.DEFLATED:
             try:
-                data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, HEAD_NBYTES)
+                data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, PEEK_NBYTES)
             except zlib.error as error:
                 raise CorruptionError(f"deflated bytes are damaged: {error}") from None
-        return data[:HEAD_NBYTES]
+        return data[:PEEK_NBYTES]
 
     def read(self, name: bytes, place: Place, limit: int) -> memoryview:
         """Return a member's checked bytes; valid until the next call.
