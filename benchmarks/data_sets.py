@@ -133,7 +133,6 @@ DATA_SETS = (
         ),
         batch_size=64,
         make=_labelled,
-        has_all_peers=True,
     ),
 )
 

@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -88,7 +89,7 @@ class Session:
         """
         asked = {"module": function.__module__, "name": function.__name__, "arguments": arguments}
         printed: list[str] = []
-        timer = threading.Timer(timeout or 0, self._child.kill)
+        timer = threading.Timer(timeout or 0, self._kill)
         if timeout is not None:
             timer.start()
         answer = None
@@ -118,18 +119,19 @@ class Session:
         self._errors.seek(0)
         return "".join(self._errors.readlines()[-_PRINTED_LINES:])
 
+    def _kill(self) -> None:
+        """End the process, and those of its own that may outlive it and hold its pipes."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process, signal.SIGKILL)
+
     def close(self) -> None:
         """End the process and those that it started."""
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.close()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(_CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
-        # Processes of its own that outlived it.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process, 9)
+        self._kill()
+        self._child.wait()
         self._child.stdout.close()
         self._errors.close()
 

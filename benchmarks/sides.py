@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import statistics
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from benchmarks import epochs, page_cache
 from benchmarks.cgroup import memory_group
 from benchmarks.peers import bare_loop
 from benchmarks.peers.environments import advice, find_python
-from benchmarks.probe import EndedError, Session
+from benchmarks.probe import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from benchmarks.data_sets import Source
     from benchmarks.peers.record import Peer, Task
 
-# A side this slow is measured once: more rounds of it would change no comparison.
-_SLOW_SECONDS = 6.0
+# What a side may take in a regime, with opening and closing; it is left out of later rounds then.
+_SIDE_SECONDS = 12.0
 _CALL_SECONDS = 240.0
 # Enough for worker processes to have started.
 _WARM_UP_BATCHES = 3
@@ -62,8 +63,9 @@ class Side:
     ----------
     peer, task
         What loads, and what it is asked to do.
-    runs
-        What `benchmarks.epochs.measure` returned, round by round; None for a round left out.
+    runs, spent_seconds
+        What `benchmarks.epochs.measure` returned, round by round; None for a round left out. And
+        the time that it took, with opening and closing.
     note
         Why it was not measured.
     resident_nbytes
@@ -78,6 +80,7 @@ class Side:
     note: str = ""
     resident_nbytes: int = 0
     file_nbytes: int = 0
+    spent_seconds: float = 0.0
     session: Session | None = None
     group: MemoryGroup | None = None
 
@@ -212,28 +215,28 @@ def measure_rounds(
     """
     ways = set()
     for side in sides:
-        side.runs = []
+        side.runs, side.spent_seconds = [], 0.0
         if not side.is_running:
             continue
-        if regime.cap_nbytes is not None or regime.is_cold:
-            ways.add(page_cache.drop(side_files(side)))
         if regime.cap_nbytes is not None:
+            ways.add(page_cache.drop(side_files(side)))
             side.group.limit(side.group.usage_nbytes() + regime.cap_nbytes)
     for number in range(rounds):
         for side in sides if number % 2 else reversed(sides):
             run = None
-            if side.is_running and not _is_slow(side):
-                if regime.is_cold:
-                    ways.add(page_cache.drop(side_files(side)))
-                run = _measure(side, regime, source)
+            if side.is_running and side.spent_seconds < _SIDE_SECONDS:
+                run = _measure(side, regime, source, ways)
             side.runs.append(run)
     return sorted(ways)
 
 
-def _measure(side: Side, regime: Regime, source: Source) -> dict[str, Any] | None:
+def _measure(side: Side, regime: Regime, source: Source, ways: set[str]) -> dict[str, Any] | None:
     task = dataclasses.replace(side.task, memory=regime.memory)
     is_limit = side.peer.module == bare_loop.__name__
+    started = time.perf_counter()
     try:
+        if regime.is_cold:
+            ways.add(page_cache.drop(side_files(side)))
         return side.session.call(
             epochs.measure_limit if is_limit else epochs.measure,
             module=side.peer.module,
@@ -242,11 +245,8 @@ def _measure(side: Side, regime: Regime, source: Source) -> dict[str, Any] | Non
             skip_epochs=0 if regime.is_cold else 1,
             timeout=_CALL_SECONDS,
         )
-    except (EndedError, RuntimeError) as error:
+    except (RuntimeError, page_cache.CachedError) as error:
         side.fail(error)
         return None
-
-
-def _is_slow(side: Side) -> bool:
-    taken = [run["seconds"] for run in side.runs if run]
-    return bool(taken) and min(taken) > _SLOW_SECONDS
+    finally:
+        side.spent_seconds += time.perf_counter() - started

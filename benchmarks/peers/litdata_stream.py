@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers.record import Peer
@@ -80,5 +82,13 @@ class Reader:
             yield tuple(tensor.numpy() for tensor in batch)
 
     def close(self) -> None:
-        """End the worker processes."""
+        """End the worker processes.
+
+        Asked to end, they are waited for until a limit of five seconds each.
+        """
+        handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for worker in multiprocessing.active_children():
+            worker.kill()
+            worker.join()
         self._loader = None
+        signal.signal(signal.SIGCHLD, handler)
