@@ -37,10 +37,11 @@ MAY_IMPORT = {
     "pipeline": BELOW_PIPELINE,
     "adapters": BELOW_JOBS,
     "importing": BELOW_JOBS,
+    "sources": BELOW_PIPELINE | {"pipeline"},
     "importers": BELOW_JOBS | {"importing"},
 }
 # Nothing may import these: they are reached by name, through `upper` or from the command line.
-REACHED_BY_NAME = frozenset({"adapters", "cli"})
+REACHED_BY_NAME = frozenset({"adapters", "cli", "sources"})
 IMPORT_CALLS = frozenset({"__import__", "importlib.import_module", "import_module"})
 # The package itself finds its public names of upper layers when they are first asked for.
 MAY_IMPORT_BY_NAME = frozenset({"", "upper"})

@@ -12,6 +12,7 @@ from chunkstore.pipeline.memory import MemorySource
 from chunkstore.pipeline.source import ChunkSource
 from chunkstore.pipeline.transforming import SampleTransform
 from chunkstore.settings import DEFAULT_CHUNK_NBYTES
+from chunkstore.upper import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -25,14 +26,11 @@ def chunk_sources(names: Sequence[str], values: Sequence[Any]) -> list[ChunkSour
     Raises
     ------
     TypeError, ValueError
-        If a value is neither, or has no sample axis.
+        If a value is no array that can be loaded, or has no sample axis.
+    UnsupportedError
+        If its elements have no fixed size.
     """
-    for name, value in zip(names, values, strict=True):
-        if not isinstance(value, np.ndarray | ChunkSource):
-            raise TypeError(
-                f"array {name!r} must be an array of a store or a numpy array, "
-                f"got {type(value).__name__}"
-            )
+    values = [known_array(name, value) for name, value in zip(names, values, strict=True)]
     for name, value in zip(names, values, strict=True):
         if not value.shape:
             raise ValueError(f"array {name!r} has shape (): it has no sample axis")
@@ -46,6 +44,33 @@ def chunk_sources(names: Sequence[str], values: Sequence[Any]) -> list[ChunkSour
         MemorySource(name, value, chunk_length=length) if isinstance(value, np.ndarray) else value
         for name, value in zip(names, values, strict=True)
     ]
+
+
+def known_array(name: str, value: Any) -> Any:
+    """Return a numpy array or a source as it is, an array of another library as a source.
+
+    Raises
+    ------
+    TypeError, ValueError, UnsupportedError
+        See `chunkstore.sources.recognise.foreign_source`.
+    """
+    if isinstance(value, np.ndarray | ChunkSource):
+        return value
+    # The files that know other libraries lie above the pipeline.
+    return resolve("chunkstore.sources.recognise", "foreign_source")(name, value)
+
+
+def with_known_arrays(source: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a data set; where it holds arrays of other libraries, a dict with their sources."""
+    if not isinstance(source, Mapping):
+        raise TypeError(
+            f"give a store or a dict of arrays such as {{'x': array}}, got {type(source).__name__}"
+        )
+    if hasattr(source, "sample_arrays"):
+        return source
+    if all(isinstance(array, np.ndarray | ChunkSource) for array in source.values()):
+        return source
+    return {name: known_array(name, array) for name, array in source.items()}
 
 
 def check_lengths(names: Sequence[str], sources: Sequence[ChunkSource]) -> None:

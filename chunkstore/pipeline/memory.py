@@ -33,7 +33,7 @@ class MemorySource:
     Raises
     ------
     TypeError
-        If the array holds Python objects.
+        If the array holds Python objects, or masked values.
     ValueError
         If the array has no sample axis, or the chunk length is not at least 1.
 
@@ -49,6 +49,11 @@ class MemorySource:
             raise TypeError(f"array {name!r} holds Python objects; use a fixed-size dtype")
         if array.ndim == 0:
             raise ValueError(f"array {name!r} has shape (): it has no sample axis")
+        if np.ma.is_masked(array):
+            raise TypeError(
+                f"array {name!r} has masked values, which a batch would show: give "
+                ".filled(value), and the mask as an array of its own"
+            )
         if chunk_length is None:
             sample_nbytes = array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
             chunk_length = max(1, DEFAULT_CHUNK_NBYTES // max(sample_nbytes, 1))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from chunkstore.pipeline.fitting import with_known_arrays
 from chunkstore.pipeline.view_array import ViewArray
 from chunkstore.plan.split import split_ids
 from chunkstore.plan.subset import Subset, parse_subset
@@ -51,7 +52,8 @@ class SampleView(Mapping[str, ViewArray]):
     def __init__(self, sources: Sequence[Mapping[str, Any]], subset: Subset | None = None) -> None:
         if not sources:
             raise ValueError("a view needs at least one store or dict of arrays")
-        self._sources = tuple(sources)
+        sources = tuple(with_known_arrays(source) for source in sources)
+        self._sources = sources
         self._lengths = [_num_samples(source) for source in sources]
         total = sum(self._lengths)
         self._subset = parse_subset(slice(None) if subset is None else subset, total)
@@ -212,10 +214,6 @@ def as_view(arrays: Mapping[str, Any]) -> SampleView:
 
 
 def _num_samples(source: Mapping[str, Any]) -> int:
-    if not isinstance(source, Mapping):
-        raise TypeError(
-            f"give a store or a dict of arrays such as {{'x': array}}, got {type(source).__name__}"
-        )
     names = list(getattr(source, "sample_arrays", source))
     lengths: dict[str, int] = {}
     for name in names:

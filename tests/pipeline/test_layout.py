@@ -57,7 +57,7 @@ def test_the_index_counts_in_a_unit():
     [
         ({"x": np.zeros((5, 2)), "y": np.zeros(6)}, ValueError, "'x' has 5, 'y' has 6"),
         ({"x": np.array(3.0)}, ValueError, r"array 'x' has shape \(\): it has no sample axis"),
-        ({"x": [1, 2, 3]}, TypeError, "array 'x' must be .* or a numpy array, got list"),
+        ({"x": [1, 2, 3]}, TypeError, "array 'x' must be an array .*; got list"),
         ({"x": np.array([None])}, TypeError, "array 'x' holds Python objects"),
     ],
     ids=["lengths", "scalar", "list", "objects"],
