@@ -31,7 +31,8 @@ class DaskSource(SlicedSource):
     an epoch. Where they are not, the length is chosen so that as few as possible are computed
     twice, see `fitting_length`.
 
-    Two arrays loaded together are computed apart, also where their graphs share work.
+    Two arrays loaded together are computed apart, also where their graphs share work. The memory
+    budget counts the blocks of a chunk once; what the graph holds while it makes them comes on top.
     """
 
     def own_length(self) -> int | None:
@@ -46,10 +47,13 @@ class DaskSource(SlicedSource):
 
     def temporary_nbytes(self) -> int:
         """Return the bytes of the blocks that make a chunk, and of these joined."""
-        touched = touched_samples(
-            np.asarray(self.array.chunks[0], np.int64), length=self.chunk_length
-        )
-        return (int(touched.max(initial=0)) + self.chunk_length) * self.sample_nbytes
+        first, *others = self.array.chunks
+        touched = touched_samples(np.asarray(first, np.int64), length=self.chunk_length)
+        # Blocks that are not a chunk by themselves are joined.
+        is_one_block = self.chunk_length == max(first) == int(touched.max(initial=0))
+        is_joined = not is_one_block or any(len(blocks) > 1 for blocks in others)
+        joined = self.chunk_length if is_joined else 0
+        return (int(touched.max(initial=0)) + joined) * self.sample_nbytes
 
     def read_samples_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
         """Compute the blocks that hold the samples."""
