@@ -37,3 +37,31 @@ def add_samples(digest: int, samples: NDArray[Any]) -> int:
         return digest
     values = np.ascontiguousarray(samples)
     return crc32(values.reshape(-1).view(np.uint8).data, digest)
+
+
+class Digested:
+    """An array-like whose digest is computed while its samples are read once, in order.
+
+    Parameters
+    ----------
+    values
+        Anything with ``shape``, ``dtype`` and slices.
+
+    Attributes
+    ----------
+    digest
+        Of what was read so far.
+    """
+
+    def __init__(self, values: Any) -> None:
+        if not hasattr(values, "dtype"):
+            values = np.asarray(values)
+        self._values = values
+        self.shape = values.shape
+        self.dtype = values.dtype
+        self.digest = 0
+
+    def __getitem__(self, key: slice) -> NDArray[Any]:
+        samples = np.asarray(self._values[key])
+        self.digest = add_samples(self.digest, samples.astype(self.dtype.newbyteorder("=")))
+        return samples

@@ -21,6 +21,7 @@ from chunkstore.errors import (
     FormatError,
     IncompleteError,
 )
+from chunkstore.importing.digest import add_samples
 from chunkstore.importing.source import Skipped
 from chunkstore.store.creating import append, create
 from chunkstore.store.store import PARTIAL_SUFFIX, open_store
@@ -28,6 +29,7 @@ from chunkstore.store.store import PARTIAL_SUFFIX, open_store
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from chunkstore.importing.source import Block
     from chunkstore.store.writer import Writer
 
 # The attribute of a file that says what was imported.
@@ -47,11 +49,33 @@ class Position:
         Those that were skipped.
     digests
         Of each array so far, see `chunkstore.importing.digest`.
+    notes, counts
+        What was found in the samples so far, see `chunkstore.importing.source.Block`.
     """
 
     num_done: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     digests: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, block: Block, *, stop: int) -> None:
+        """Count a block as done.
+
+        Parameters
+        ----------
+        block
+            The next one.
+        stop
+            Samples of the source that are done with it.
+        """
+        self.num_done = stop
+        self.skipped += block.skipped
+        self.notes += block.notes
+        for what, count in block.counts.items():
+            self.counts[what] = self.counts.get(what, 0) + count
+        for name, samples in block.arrays.items():
+            self.digests[name] = add_samples(self.digests.get(name, 0), samples)
 
     def to_json(self) -> dict[str, Any]:
         """Return the position as JSON values."""
@@ -61,7 +85,13 @@ class Position:
     def from_json(cls, value: Mapping[str, Any]) -> Position:
         """Return what `to_json` returned."""
         skipped = [Skipped(**entry) for entry in value["skipped"]]
-        return cls(value["num_done"], skipped, dict(value["digests"]))
+        return cls(
+            value["num_done"],
+            skipped,
+            dict(value["digests"]),
+            list(value["notes"]),
+            dict(value["counts"]),
+        )
 
 
 def described(provenance: Mapping[str, Any], position: Position) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -20,17 +20,18 @@ import numpy as np
 from chunkstore import system
 from chunkstore.errors import CorruptionError
 from chunkstore.importing.ahead import iter_ahead
-from chunkstore.importing.digest import add_samples
+from chunkstore.importing.digest import Digested, add_samples
 from chunkstore.importing.position import PROVENANCE, Position, described, open_import
 from chunkstore.progress import progress_bar
 from chunkstore.store.store import PARTIAL_SUFFIX, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from chunkstore.importing.source import Block, SampleSource, Skipped
+    from chunkstore.store.array import Array
     from chunkstore.store.writer import Writer
 
 OnError = Literal["fail", "skip"]
@@ -113,6 +114,8 @@ class ImportReport:
         That it holds.
     skipped
         Samples of the source that it does not hold.
+    notes, counts
+        What was found in the samples.
     nbytes, file_nbytes
         Decoded size of its samples, and the file's own size.
     seconds
@@ -124,6 +127,8 @@ class ImportReport:
     path: str
     num_samples: int
     skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+    counts: dict[str, int]
     nbytes: int
     file_nbytes: int
     seconds: float
@@ -217,6 +222,8 @@ def read_report(out: str | os.PathLike[str], *, seconds: float, is_verified: boo
             os.fspath(out),
             store.num_samples,
             tuple(position.skipped),
+            tuple(position.notes),
+            position.counts,
             sum(array.nbytes for array in store.values()),
             store.file_nbytes,
             seconds,
@@ -272,10 +279,9 @@ class _Run:
         ) as move:
             move(position.num_done)
             for start, block in zip(starts, blocks, strict=True):
-                self._append(block)
-                position.skipped += block.skipped
                 stop = min(start + self._block_length, self._num_samples)
-                position.num_done = stop
+                self._writer.append_mapping(block.arrays, owned=True)
+                position.add(block, stop=stop)
                 if stop % self._stride == 0 and stop < self._num_samples:
                     self.checkpoint()
                 move(stop - start)
@@ -283,7 +289,9 @@ class _Run:
     def add_unaligned(self) -> None:
         """Store the arrays that are no samples."""
         for name, values in self._source.unaligned.items():
-            self._writer.put(name, values, aligned=False)
+            digested = Digested(values)
+            self._writer.put(name, digested, aligned=False)
+            self._position.digests[name] = digested.digest
 
     def checkpoint(self) -> None:
         """Make what is done durable, and say how far it is."""
@@ -299,31 +307,20 @@ class _Run:
             An array is not what was read.
         """
         digests = self._position.digests
-        num_samples = self._writer.num_samples
-        length = self._block_length
         options = self._options
         path = self._writer.path + PARTIAL_SUFFIX
-        with (
-            open_store(path) as store,
-            progress_bar(
-                num_samples * len(digests), what="verifying", unit="samples", show=options.progress
-            ) as move,
-        ):
-            for name, expected in digests.items():
-                starts = range(0, num_samples, length)
-                read = partial(_read_back, store[name], length=length)
-                found = 0
-                for samples in iter_ahead(
-                    read, starts, threads=min(2, self._depth), depth=min(2, self._depth)
-                ):
-                    found = add_samples(found, samples)
-                    move(len(samples))
-                if found != expected:
-                    raise CorruptionError(
-                        f"array {name!r}: the new file does not hold what was read from "
-                        f"{self._source.name}: digest 0x{found:08x}, expected 0x{expected:08x}",
-                        path,
-                    )
+        with open_store(path) as store:
+            total = sum(store[name].nbytes for name in digests)
+            with progress_bar(total, what="verifying", show=options.progress) as move:
+                for name, expected in digests.items():
+                    found = _digest_of(store[name], move)
+                    if found != expected:
+                        raise CorruptionError(
+                            f"array {name!r}: the new file does not hold what was read from "
+                            f"{self._source.name}: digest 0x{found:08x}, expected "
+                            f"0x{expected:08x}",
+                            path,
+                        )
 
     def _read(self, start: int) -> Block:
         stop = min(start + self._block_length, self._num_samples)
@@ -331,24 +328,30 @@ class _Run:
         numbers = np.arange(start, stop) if order is None else order[start:stop]
         return self._source.read(numbers, skips=self._options.on_error == "skip")
 
-    def _append(self, block: Block) -> None:
-        digests = self._position.digests
-        self._writer.append_mapping(block.arrays, owned=True)
-        for name, samples in block.arrays.items():
-            digests[name] = add_samples(digests.get(name, 0), samples)
+
+def _digest_of(array: Array, move: Callable[[int], None]) -> int:
+    """Return the digest of a stored array, read in one pass."""
+    sample_nbytes = max(1, array.nbytes // max(1, len(array)))
+    length = max(array.chunk_length, _BLOCK_NBYTES // sample_nbytes)
+    length -= length % array.chunk_length
+    digest = 0
+    starts = range(0, len(array), length)
+    for samples in iter_ahead(
+        partial(_read_back, array, length=length), starts, threads=2, depth=2
+    ):
+        digest = add_samples(digest, samples)
+        move(samples.nbytes)
+    return digest
 
 
-def _read_back(array: Any, start: int, *, length: int) -> NDArray[Any]:
-    samples: NDArray[Any] = array[start : start + length]
-    return samples
+def _read_back(array: Array, start: int, *, length: int) -> NDArray[Any]:
+    return array.read_samples(start, min(start + length, len(array)))
 
 
 def _with_chunk_length(specs: Mapping[str, Any], chunk_length: int | None) -> Mapping[str, Any]:
     """Return specs of which the widest array has a chunk length."""
     if chunk_length is None or not specs:
         return specs
-    from dataclasses import replace
-
     widest = max(
         specs, key=lambda name: math.prod(specs[name].sample_shape) * specs[name].dtype.itemsize
     )

@@ -6,7 +6,7 @@ threads to the restart after a kill, is the same for all formats and lies in `ch
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -47,10 +47,16 @@ class Block:
         For each array of the source, the samples that could be read, in the order asked for.
     skipped
         The others.
+    notes
+        Sentences about what was found in them, for the report.
+    counts
+        What was counted in them, by what it is; the report has the sums.
     """
 
     arrays: Mapping[str, NDArray[Any]]
     skipped: Sequence[Skipped] = ()
+    notes: Sequence[str] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 class SampleSource(Protocol):
