@@ -247,9 +247,10 @@ class Mix:
 
     # ---------------------------------------------------------------- frameworks and life
 
-    def keras(self) -> Any:
+    def keras(self, *, steps_per_epoch: int | None = None) -> Any:
         """Return the epochs as a ``keras.utils.PyDataset``; see `chunkstore.Loader.keras`."""
-        return resolve("chunkstore.adapters.keras", "KerasView")(self)
+        view = resolve("chunkstore.adapters.keras", "KerasView")
+        return view(self, steps_per_epoch=steps_per_epoch)
 
     def close(self) -> None:
         """Close the loaders; batches that the caller holds stay."""

@@ -43,7 +43,7 @@ def predict(
     A run that was killed goes on where it was when it is started again. The environment variable
     KERAS_BACKEND chooses what computes: jax, torch or tensorflow.
     """
-    loaded = resolve("chunkstore.adapters.keras", "load_model")(model)
+    loaded = resolve("chunkstore.adapters.keras_models", "load_model")(model)
     with cs.open(file) as store:
         cs.predict(
             loaded,

@@ -352,10 +352,16 @@ class Loader:
 
     # ---------------------------------------------------------------- frameworks
 
-    def keras(self) -> Any:
+    def keras(self, *, steps_per_epoch: int | None = None) -> Any:
         """Return the epochs as a ``keras.utils.PyDataset`` for fit, evaluate and predict.
 
         Each ``fit`` goes on with the next epoch of the loader. Needs keras and a backend.
+
+        Parameters
+        ----------
+        steps_per_epoch
+            Batches that Keras calls an epoch, from a stream in which the loader's epochs follow
+            each other; do not give ``fit`` the number too. None: as many as the loader has.
 
         Examples
         --------
@@ -368,7 +374,8 @@ class Loader:
         >>> len(history.history["loss"])
         2
         """
-        return resolve("chunkstore.adapters.keras", "KerasView")(self)
+        view = resolve("chunkstore.adapters.keras", "KerasView")
+        return view(self, steps_per_epoch=steps_per_epoch)
 
     # ---------------------------------------------------------------- life
 

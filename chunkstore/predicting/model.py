@@ -11,7 +11,7 @@ from chunkstore.upper import resolve
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-_KERAS = "chunkstore.adapters.keras"
+_KERAS = "chunkstore.adapters.keras_models"
 _TORCH = "chunkstore.adapters.torch"
 
 

@@ -78,9 +78,8 @@ class RecordingView(KerasView):
         Keras ended before they were complete.
     """
 
-    def __init__(self, loader):
-        super().__init__(loader)
-        self.loader = loader
+    def __init__(self, loader, **options):
+        super().__init__(loader, **options)
         self.calls = ""
         self.epochs = []
         self._labels = []
@@ -101,7 +100,7 @@ class RecordingView(KerasView):
     def on_epoch_end(self):
         super().on_epoch_end()
         self.calls += "E"
-        if self._is_begun and len(self._labels) == len(self.loader):
+        if self._is_begun and len(self._labels) == self.full_size:
             self.epochs.append([label for labels in self._labels for label in labels])
         self._labels = []
         self._is_begun = False

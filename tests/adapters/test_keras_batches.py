@@ -158,7 +158,7 @@ def test_a_state_in_the_middle_of_an_epoch_is_refused_until_the_epoch_is_finishe
     with cs.Loader(arrays, ("x", "y"), batch_size=BATCH_SIZE) as loader:
         loader.load_state_dict(loader.state_dict() | {"step": 2})
         view = loader.keras()
-        with pytest.raises(ValueError, match="stands at step 2 of 6; Keras counts whole epochs"):
+        with pytest.raises(ValueError, match="stands at step 2 of 6: Keras needs the callback"):
             model.fit(view, verbose=0)
         assert (loader.epoch, loader.step) == (0, 2)
         assert len(list(loader)) == 4

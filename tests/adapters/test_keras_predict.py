@@ -12,7 +12,7 @@ from tests import support
 
 keras = support.require("keras")
 
-from chunkstore.adapters.keras import model_digest  # noqa: E402 - needs Keras
+from chunkstore.adapters.keras_models import model_digest  # noqa: E402 - needs Keras
 from tests.adapters.keras_models import weights_of  # noqa: E402 - needs Keras
 
 NUM_SAMPLES = 83
