@@ -26,6 +26,8 @@ from chunkstore.container.layout import LOCAL
 from chunkstore.format.blosc_frame import check_frame
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from benchmarks.result import Settings
 
 _SEED = 3
@@ -151,74 +153,76 @@ def _medians(pairs: list[tuple[float, float]]) -> tuple[float, float]:
 
 def run_slices(settings: Settings) -> list[Result]:
     """Measure slices of one chunk."""
-    source = patches_file(settings.folder, settings.patches)
     results = []
-    for codec, level in settings.codecs:
-        for chunk_nbytes, size in ((64 << 10, "64 KiB"), (MIB, "1 MiB")):
-            count = min(settings.patches, 8000)
-            path = stored_patches(
-                settings.folder,
-                source,
-                count,
-                codec=codec,
-                level=level,
-                chunk_nbytes=chunk_nbytes,
-            )
-            found = run_apart(
-                compare_slices,
-                path=path,
-                source=source,
-                count=count,
-                reads=settings.reads,
-                rounds=3 * settings.rounds,
-            )
-            results.append(
-                ratio(
-                    found["measured"],
-                    ours=0,
-                    peer=1,
-                    direction="at most",
-                    limit=1.3,
-                    case="slice",
-                    name=f"half a chunk of {size}, {codec}-{level} / bare work",
-                    conditions="disk, warm page cache",
-                    decoded_nbytes=found["nbytes"],
-                )
-            )
+    for chunk_nbytes, size in ((64 << 10, "64 KiB"), (MIB, "1 MiB")):
+        results += _compare_codecs(
+            settings,
+            lambda **where: run_apart(compare_slices, reads=settings.reads, **where),
+            count=min(settings.patches, 8000),
+            chunk_nbytes=chunk_nbytes,
+            case="slice",
+            name=f"half a chunk of {size}, {{codec}} / bare work",
+            direction="at most",
+            limit=1.3,
+            conditions="disk, warm page cache",
+        )
     return results
 
 
 def run_checks(settings: Settings) -> list[Result]:
     """Measure the CRC-32 on against off."""
+    return _compare_codecs(
+        settings,
+        lambda **where: run_apart(compare_checks, **where),
+        count=settings.patches,
+        chunk_nbytes=MIB,
+        case="check",
+        name="whole file {codec}, CRC-32 on / off",
+        direction="at least",
+        limit=0.97,
+        conditions="disk, warm page cache, one thread",
+    )
+
+
+def _compare_codecs(
+    settings: Settings,
+    compare: Callable[..., Any],
+    *,
+    count: int,
+    chunk_nbytes: int,
+    name: str,
+    **promise: Any,
+) -> list[Result]:
+    """Return the ratio of two sides for a file of each codec.
+
+    Parameters
+    ----------
+    settings
+        Codecs and rounds.
+    compare
+        Called with ``path``, ``source``, ``count`` and ``rounds``; returns both sides' times.
+    count, chunk_nbytes
+        Patches of a file, and the bytes of its chunks.
+    name
+        Of the result, with a place for the codec.
+    **promise
+        Further fields of the result.
+    """
     source = patches_file(settings.folder, settings.patches)
     results = []
     for codec, level in settings.codecs:
         path = stored_patches(
-            settings.folder,
-            source,
-            settings.patches,
-            codec=codec,
-            level=level,
-            chunk_nbytes=MIB,
+            settings.folder, source, count, codec=codec, level=level, chunk_nbytes=chunk_nbytes
         )
-        found = run_apart(
-            compare_checks,
-            path=path,
-            source=source,
-            count=settings.patches,
-            rounds=3 * settings.rounds,
-        )
+        found = compare(path=path, source=source, count=count, rounds=3 * settings.rounds)
         results.append(
             ratio(
                 found["measured"],
                 ours=0,
                 peer=1,
-                direction="at least",
-                limit=0.97,
-                case="check",
-                name=f"whole file {codec}-{level}, CRC-32 on / off",
-                conditions="disk, warm page cache, one thread",
+                name=name.format(codec=f"{codec}-{level}"),
                 decoded_nbytes=found["nbytes"],
+                **promise,
             )
         )
     return results
