@@ -5,6 +5,7 @@
 #   make test-all  the framework tests on each of Keras' backends, and dask's cluster (installs torch and tensorflow)
 #   make check     lint, format and types only
 #   make bench     the numbers, beside their peers
+#   make bench-peers  environments for the peers that need one of their own
 #   make docs      runs every example of the documentation
 #   make clean     removes environments and caches
 
@@ -17,7 +18,7 @@ PYTHON_BENCH = .venv-bench/bin/python
 BACKENDS = jax torch tensorflow
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-all check bench docs clean
+.PHONY: demo test test-all check bench bench-peers docs clean
 
 demo: .venv/.stamp
 	KERAS_BACKEND=jax $(PYTHON) examples/demo.py
@@ -43,6 +44,10 @@ test-all: .venv-all/.stamp
 bench: .venv-bench/.stamp
 	$(PYTHON_BENCH) -m benchmarks.run
 
+# PEERS="grain litdata" makes only these.
+bench-peers: .venv-bench/.stamp
+	$(PYTHON_BENCH) -m benchmarks.peers.install $(PEERS)
+
 docs: .venv/.stamp
 	$(PYTHON) -m pytest tests/test_docs.py
 
@@ -59,5 +64,5 @@ docs: .venv/.stamp
 	touch $@
 
 clean:
-	rm -rf .venv .venv-all .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo
+	rm -rf .venv .venv-all .venv-bench .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
