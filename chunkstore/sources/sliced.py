@@ -30,7 +30,8 @@ class SlicedSource:
         ``array.shape`` is a tuple of integers, ``numpy.dtype(array.dtype)`` works, and
         ``numpy.asarray(array[start:stop])`` gives the samples ``[start, stop)``. ``array.chunks``,
         if it is an integer or a tuple of them, says how many samples belong together; without it
-        about 1 MiB is read at a time. Kept, not copied.
+        about 1 MiB is read at a time. ``array.fingerprint``, if it is a string, tells it from other
+        arrays of equal layout. Kept, not copied.
 
     Notes
     -----
@@ -65,7 +66,8 @@ class SlicedSource:
 
     def identity(self) -> str:
         """Return what tells this array from others of equal layout, as far as it is known."""
-        return ""
+        fingerprint = getattr(self.array, "fingerprint", "")
+        return fingerprint if isinstance(fingerprint, str) else ""
 
     def check_readable(self) -> None:
         """Raise if the array cannot be read any more, or is not what it was."""
