@@ -15,7 +15,7 @@ import numpy as np
 
 from chunkstore.errors import FormatError
 from chunkstore.importers.bcolz.files import CHUNK_NAME, MAX_METADATA_NBYTES, Kind, joined
-from chunkstore.importers.bcolz.frame import PEEK_NBYTES
+from chunkstore.importers.bcolz.frame import HEAD_NBYTES, PEEK_NBYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -317,6 +317,13 @@ class ArchiveChunkReader:
         """Return a file's bytes, at most ``limit``; valid until the next call."""
         _, name, place = self._find(index)
         return self._members.read(name, place, limit)
+
+    def read_content(self, index: int, content: memoryview) -> tuple[bytes, int]:
+        """Put what stands behind a file's headers into the caller's memory."""
+        data = self.read(index, HEAD_NBYTES + len(content))
+        found = data[HEAD_NBYTES:]
+        content[: len(found)] = found
+        return bytes(data[:HEAD_NBYTES]), len(found)
 
     def close(self) -> None:
         """Give back what the reader holds; again is allowed."""

@@ -118,6 +118,10 @@ class BcolzArray(IndexedSource):
         """Streams repaired in the chunks read so far, which an old writer had stored wrongly."""
         return sum(self._repaired.values())
 
+    def repaired_in(self, chunk_index: int) -> int:
+        """Return the streams repaired in a chunk that was read."""
+        return self._repaired.get(chunk_index, 0)
+
     def open_reader(self, *, direct: bool = False) -> BcolzReader:
         """Return a reader of whole chunks, for one thread; ``direct`` changes nothing."""
         self._check_open()
@@ -173,6 +177,13 @@ class BcolzReader:
         self._metadata = array._scan.metadata
         self._decoder = FrameDecoder(repair=self._metadata.is_old)
         self._scratch = np.empty(0, np.uint8)
+        metadata = self._metadata
+        self._most_nbytes = content_bounds(metadata, 0)[1]
+        self._full_nbytes = metadata.full_nbytes
+        self._num_full = metadata.num_samples // metadata.full_length
+        # Values of a type that takes any bytes, in native order, are what was decoded.
+        self._is_settled = metadata.disk_dtype == metadata.dtype and not has_checked(metadata.dtype)
+        self._was_copied = False
         self.fetch_seconds = 0.0
         self.decode_seconds = 0.0
 
@@ -228,26 +239,53 @@ class BcolzReader:
 
     def _read_into(self, chunk_index: int, out: NDArray[Any]) -> None:
         started = time.perf_counter()
-        least, most = content_bounds(self._metadata, chunk_index)
-        header, frame = read_frame(self._files, chunk_index, most)
-        check_content(self._metadata, chunk_index, header.nbytes)
-        fetched = time.perf_counter()
-        self.fetch_seconds += fetched - started
         flat = out.reshape(-1).view(np.uint8)
-        repaired_before = self._decoder.num_repaired
-        if header.nbytes <= len(flat):
-            self._decoder.decode_into(frame, header, flat[: header.nbytes])
+        if (
+            self._was_copied
+            and len(flat) == self._full_nbytes
+            and self._copy_into(chunk_index, flat)
+        ):
+            self.fetch_seconds += time.perf_counter() - started
+        else:
+            header, frame = read_frame(self._files, chunk_index, self._most_nbytes)
+            self._was_copied = header.is_copied
+            if header.nbytes != self._full_nbytes or chunk_index >= self._num_full:
+                check_content(self._metadata, chunk_index, header.nbytes)
+            fetched = time.perf_counter()
+            self.fetch_seconds += fetched - started
+            self._decode_into(chunk_index, header, frame, flat)
+            self.decode_seconds += time.perf_counter() - fetched
+        if self._is_settled:
+            return
+        start, stop = chunk_samples(self._metadata, chunk_index)
+        _settle(out[: stop - start], self._metadata.disk_dtype)
+
+    def _copy_into(self, chunk_index: int, flat: NDArray[np.uint8]) -> bool:
+        """Read a full chunk whose content is stored as it is, without a copy in between.
+
+        Returns False, with anything in ``flat``, if the chunk is not of that sort.
+        """
+        head, nbytes = self._files.read_content(chunk_index, flat.data)
+        header = parse_head(head, file_nbytes=len(head) + nbytes)
+        return header.is_copied and header.nbytes == nbytes == len(flat)
+
+    def _decode_into(
+        self, chunk_index: int, header: FrameHeader, frame: memoryview, flat: NDArray[np.uint8]
+    ) -> None:
+        decoder = self._decoder
+        repaired_before = decoder.num_repaired
+        if header.nbytes == len(flat):
+            decoder.decode_into(frame, header, flat)
+        elif header.nbytes < len(flat):
+            decoder.decode_into(frame, header, flat[: header.nbytes])
         else:
             if len(self._scratch) < header.nbytes:
                 self._scratch = np.empty(header.nbytes, np.uint8)
-            self._decoder.decode_into(frame, header, self._scratch[: header.nbytes])
-            flat[:least] = self._scratch[:least]
-        repaired = self._decoder.num_repaired - repaired_before
+            decoder.decode_into(frame, header, self._scratch[: header.nbytes])
+            flat[:] = self._scratch[: len(flat)]
+        repaired = decoder.num_repaired - repaired_before
         if repaired:
             self._array.note_repaired(chunk_index, repaired)
-        start, stop = chunk_samples(self._metadata, chunk_index)
-        _settle(out[: stop - start], self._metadata.disk_dtype)
-        self.decode_seconds += time.perf_counter() - fetched
 
     def close(self) -> None:
         """Give the buffers back; again is allowed."""
@@ -289,12 +327,13 @@ def _check_values(values: NDArray[Any]) -> None:
             )
     elif values.dtype.names:
         for name in values.dtype.names:
-            if _has_checked(values.dtype[name]):
+            if has_checked(values.dtype[name]):
                 _check_values(values[name])
 
 
-def _has_checked(dtype: np.dtype[Any]) -> bool:
+def has_checked(dtype: np.dtype[Any]) -> bool:
+    """Say whether there are bytes that are no value of a type."""
     base = dtype.base
     if base.names:
-        return any(_has_checked(base[name]) for name in base.names)
+        return any(has_checked(base[name]) for name in base.names)
     return base.kind in "bU"

@@ -15,7 +15,7 @@ import numpy as np
 
 from chunkstore import system
 from chunkstore.errors import CorruptionError, FormatError, system_call_error
-from chunkstore.importers.bcolz.frame import PEEK_NBYTES
+from chunkstore.importers.bcolz.frame import HEAD_NBYTES, PEEK_NBYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,6 +55,14 @@ class ChunkFileReader(Protocol):
 
     def read(self, index: int, limit: int) -> memoryview:
         """Return a file's bytes, at most ``limit``; valid until the next call."""
+
+    def read_content(self, index: int, content: memoryview) -> tuple[bytes, int]:
+        """Put what stands behind a file's headers into the caller's memory.
+
+        Returns
+        -------
+        The first `HEAD_NBYTES` bytes, and how many bytes of ``content`` were filled.
+        """
 
     def close(self) -> None:
         """Give back what the reader holds; again is allowed."""
@@ -264,18 +272,26 @@ class DirectoryChunkReader:
             if self._buffer.nbytes < nbytes:
                 self._buffer = memoryview(b"")
                 self._buffer = np.empty(nbytes, np.uint8).data
-            done = 0
-            while done < nbytes:
-                count = system.calls.pread_into(descriptor, self._buffer[done:nbytes], done)
-                if count == 0:
-                    break
-                done += count
+            done = _fill(descriptor, self._buffer[:nbytes], 0)
         except OSError as error:
             raise self._refused(error, index) from error
         finally:
             os.close(descriptor)
         self.read_nbytes += done
         return self._buffer[:done]
+
+    def read_content(self, index: int, content: memoryview) -> tuple[bytes, int]:
+        """Put what stands behind a file's headers into the caller's memory."""
+        descriptor = self._open(index)
+        try:
+            head = os.read(descriptor, HEAD_NBYTES)
+            done = _fill(descriptor, content, HEAD_NBYTES)
+        except OSError as error:
+            raise self._refused(error, index) from error
+        finally:
+            os.close(descriptor)
+        self.read_nbytes += len(head) + done
+        return head, done
 
     def close(self) -> None:
         """Give the buffer back."""
@@ -293,3 +309,14 @@ class DirectoryChunkReader:
         return system_call_error(
             error, "the chunk file cannot be read", f"{self._prefix}{index}.blp"
         )
+
+
+def _fill(descriptor: int, buffer: memoryview, offset: int) -> int:
+    """Read a file from ``offset`` on and return how much of ``buffer`` was filled."""
+    done = 0
+    while done < len(buffer):
+        count = system.calls.pread_into(descriptor, buffer[done:], offset + done)
+        if count == 0:
+            break
+        done += count
+    return done
