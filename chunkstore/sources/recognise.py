@@ -33,8 +33,8 @@ def foreign_source(name: str, array: Any) -> SlicedSource:
     name
         How errors call the array.
     array
-        An h5py Dataset, a zarr, dask or TensorStore array, or anything with ``shape``, ``dtype``
-        and slices along axis 0. Kept, not copied, and never closed.
+        An h5py Dataset, a zarr, dask or TensorStore array, an xarray DataArray, or anything with
+        ``shape``, ``dtype`` and slices along axis 0. Kept, not copied, and never closed.
 
     Raises
     ------
@@ -51,7 +51,10 @@ def foreign_source(name: str, array: Any) -> SlicedSource:
     (10, 1)
     """
     for base in type(array).__mro__:
-        known = _BY_CLASS.get((base.__module__.partition(".")[0], base.__qualname__))
-        if known is not None:
-            return known(name, array)
+        class_name = (base.__module__.partition(".")[0], base.__qualname__)
+        if class_name == ("xarray", "DataArray") and array.chunks is not None:
+            # In blocks, it has a dask array inside.
+            return DaskSource(name, array.data)
+        if class_name in _BY_CLASS:
+            return _BY_CLASS[class_name](name, array)
     return SlicedSource(name, array)

@@ -19,8 +19,9 @@ class TensorStoreSource(SlicedSource):
         super().__init__(name, array)
 
     def own_length(self) -> int | None:
-        """Return the samples of what TensorStore reads at a time."""
-        return int(self.array.chunk_layout.read_chunk.shape[0]) or None
+        """Return the samples of what TensorStore reads at a time; None if it does not tell."""
+        shape = self.array.chunk_layout.read_chunk.shape
+        return None if shape is None or not shape[0] else int(shape[0])
 
     def raw_dtype(self) -> Any:
         """Return the type of the elements as NumPy calls it."""

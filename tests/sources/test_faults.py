@@ -21,7 +21,7 @@ from chunkstore.sources.recognise import foreign_source
 from chunkstore.sources.sliced import SlicedSource
 from chunkstore.sources.zarr_array import ZarrSource
 from tests.sources.foreign import Sliceable, hdf5
-from tests.support import REPOSITORY
+from tests.support import REPOSITORY, require
 
 VALUES = np.arange(4000, dtype=np.int64).reshape(1000, 4)
 
@@ -245,3 +245,28 @@ def test_a_dask_array_larger_than_the_budget_is_loaded_within_it():
     whole, peak = map(int, done.stdout.split())
     assert whole > 400
     assert peak < 64 + 64
+
+
+def test_a_tensorstore_is_read_by_its_chunks_and_must_begin_at_zero(tmp_path):
+    ts = require("tensorstore")
+    x = ts.open(
+        {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(tmp_path / "x.zarr")}},
+        create=True,
+        dtype=ts.int64,
+        shape=VALUES.shape,
+        chunk_layout=ts.ChunkLayout(chunk_shape=[30, 4]),
+    ).result()
+    x.write(VALUES).result()
+    assert foreign_source("x", x).own_length() == 30
+    assert foreign_source("x", ts.array(VALUES)).chunk_length == 1000
+    assert np.array_equal(np.concatenate(load(x, shuffle=False)), VALUES)
+    with pytest.raises(ValueError, match="its sample axis begins at 5"):
+        load(x[5:])
+
+
+def test_an_xarray_is_loaded_as_the_dask_array_in_it():
+    xarray = require("xarray")
+    whole = xarray.DataArray(VALUES)
+    assert type(foreign_source("x", whole.chunk({"dim_0": 100}))) is DaskSource
+    for array in (whole, whole.chunk({"dim_0": 100})):
+        assert np.array_equal(np.concatenate(load(array, shuffle=False)), VALUES)
