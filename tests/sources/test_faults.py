@@ -227,12 +227,12 @@ from chunkstore.sources import recognise
 def peak():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) << 10
-x = dask.array.ones((60_000, 2048), chunks=((150, 90, 160) * 150, 2048), dtype="f4") + 1
+x = dask.array.ones((30_000, 2048), chunks=((150, 90, 160) * 75, 2048), dtype="f4") + 1
 x[:1].compute(scheduler="synchronous")
 cs.Loader, recognise.foreign_source
 before = peak()
 with cs.Loader({"x": x}, "x", batch_size=64, memory="64MiB", threads=2) as loader:
-    assert sum(len(batch) for batch in loader) == 60_000
+    assert sum(len(batch) for batch in loader) == 30_000
 print(x.nbytes >> 20, (peak() - before) >> 20)
 """
 
@@ -243,7 +243,7 @@ def test_a_dask_array_larger_than_the_budget_is_loaded_within_it():
         [sys.executable, "-c", MEMORY], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     whole, peak = map(int, done.stdout.split())
-    assert whole > 400
+    assert whole > 200
     assert peak < 64 + 64
 
 
