@@ -26,6 +26,8 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     if collection_path.parent.parent.name != "chunkstore":
         return None
     body = ast.parse(collection_path.read_text(encoding="utf-8")).body
+    # An import in a try says in its own words what to install.
+    body += [inner for node in body if isinstance(node, ast.Try) for inner in node.body]
     names = [alias.name for node in body if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module or "" for node in body if isinstance(node, ast.ImportFrom)]
     packages = {name.partition(".")[0] for name in names}

@@ -252,6 +252,20 @@ class Mix:
         view = resolve("chunkstore.adapters.keras", "KerasView")
         return view(self, steps_per_epoch=steps_per_epoch)
 
+    def torch(self) -> Any:
+        """Return the epochs as a dataset of torch; see `chunkstore.Loader.torch`."""
+        return resolve("chunkstore.adapters.torch_dataset", "torch_dataset")(self)
+
+    def tf(self) -> Any:
+        """Return the epochs as a ``tf.data.Dataset``; see `chunkstore.Loader.tf`."""
+        return resolve("chunkstore.adapters.tensorflow", "tf_dataset")(self)
+
+    def jax(self, *, prefetch: int = 2, sharding: Any | None = None) -> Any:
+        """Return the epochs as batches of JAX arrays; see `chunkstore.Loader.jax`."""
+        return resolve("chunkstore.adapters.jax", "JaxBatches")(
+            self, prefetch=prefetch, sharding=sharding
+        )
+
     def close(self) -> None:
         """Close the loaders; batches that the caller holds stay."""
         for loader in self._loaders:

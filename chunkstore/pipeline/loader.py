@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -350,6 +350,12 @@ class Loader:
         ]
         return np.concatenate([np.empty(0, np.int64), *numbers])
 
+    def window_starts(self, epoch: int) -> list[int]:
+        """Return the steps that begin a window of the first lane of an epoch; nothing is read."""
+        plan = self._setup.plan_epoch(epoch)
+        starts = -(-plan.window_bounds(0)[:-1] // plan.lane_batch_size)
+        return [int(start) for start in np.unique(starts)]
+
     # ---------------------------------------------------------------- frameworks
 
     def keras(self, *, steps_per_epoch: int | None = None) -> Any:
@@ -376,6 +382,63 @@ class Loader:
         """
         view = resolve("chunkstore.adapters.keras", "KerasView")
         return view(self, steps_per_epoch=steps_per_epoch)
+
+    def torch(self, *, by: Literal["batch", "sample"] = "batch") -> Any:
+        """Return the epochs as a dataset of torch, whose tensors are the loader's own memory.
+
+        Parameters
+        ----------
+        by
+            ``"batch"`` gives an ``IterableDataset`` of this loader's batches, for
+            ``DataLoader(dataset, batch_size=None)``. ``"sample"`` gives a dataset of single samples
+            for code that insists on a sampler; slower, because samplers know no chunks.
+
+        Raises
+        ------
+        TypeError
+            If torch has no type for the elements of an array.
+        """
+        return resolve("chunkstore.adapters.torch_dataset", "torch_dataset")(self, by=by)
+
+    def tf(self) -> Any:
+        """Return the epochs as a ``tf.data.Dataset``: each iteration of it is the next one.
+
+        Raises
+        ------
+        TypeError
+            If tensorflow has no type for the elements of an array.
+        ValueError
+            At an iteration, if a state inside an epoch was loaded behind this call.
+        """
+        return resolve("chunkstore.adapters.tensorflow", "tf_dataset")(self)
+
+    def jax(self, *, prefetch: int = 2, sharding: Any | None = None) -> Any:
+        """Return the epochs as batches of JAX arrays, on their devices ahead of time.
+
+        Parameters
+        ----------
+        prefetch
+            Batches whose transfer is started ahead.
+        sharding
+            A ``jax.sharding.Sharding`` that says how each batch is spread over devices.
+
+        Raises
+        ------
+        TypeError
+            If JAX has no type for the elements of an array.
+        ValueError
+            If the sharding does not divide a batch.
+
+        Examples
+        --------
+        >>> import jax
+        >>> with Loader({"x": np.ones((10, 2), "f4")}, "x", batch_size=4, last="drop") as loader:
+        ...     print([float(jax.numpy.sum(x)) for x in loader.jax()])
+        [8.0, 8.0]
+        """
+        return resolve("chunkstore.adapters.jax", "JaxBatches")(
+            self, prefetch=prefetch, sharding=sharding
+        )
 
     # ---------------------------------------------------------------- life
 
