@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+
+# What grows with the samples of an epoch.
+_GROWING = ("seconds", "cpu_seconds", "called_nbytes", "device_nbytes")
 
 
 def write(*, module: str, task: dict[str, Any], paths: dict[str, str]) -> float:
@@ -89,7 +93,12 @@ def check(*, module: str, task: dict[str, Any], source: dict[str, Any]) -> None:
 
 
 def measure(
-    *, module: str, task: dict[str, Any], source: dict[str, Any], skip_epochs: int
+    *,
+    module: str,
+    task: dict[str, Any],
+    source: dict[str, Any],
+    skip_epochs: int,
+    most_seconds: float = math.inf,
 ) -> dict[str, Any]:
     """Return what an epoch took.
 
@@ -102,6 +111,9 @@ def measure(
     skip_epochs
         Epochs of the same reader before the one that counts, without a break. With 0, opening
         counts too.
+    most_seconds
+        An epoch that takes longer is broken off, and what was measured of it scaled to a whole one:
+        ``"part"`` says how much it was.
 
     Raises
     ------
@@ -110,14 +122,21 @@ def measure(
     """
     given = Task.from_json(task)
     sums: list[tuple[int, list[int]]] = []
+    whole: list[bool] = []
 
     def run_epoch(reader: Any, number: int) -> None:
-        sums.append(_drain(reader.epoch(number), given))
+        deadline = time.perf_counter() + most_seconds
+        sums.append(_drain(reader.epoch(number), given, deadline))
+        whole.append(time.perf_counter() <= deadline)
 
     taken = _measured(module, given, skip_epochs, run_epoch)
-    for found in sums:
-        _check_sums(found, given, source)
-    return taken
+    part = sums[-1][0] / given.samples
+    for found, is_whole in zip(sums, whole, strict=True):
+        if is_whole:
+            _check_sums(found, given, source)
+    for key in _GROWING:
+        taken[key] /= part
+    return taken | {"part": part}
 
 
 def measure_limit(
@@ -179,13 +198,17 @@ def _measured(
     }
 
 
-def _drain(batches: Iterator[tuple[NDArray[Any], ...]], task: Task) -> tuple[int, list[int]]:
-    """Take all batches; return samples and the arrays' probes."""
+def _drain(
+    batches: Iterator[tuple[NDArray[Any], ...]], task: Task, deadline: float
+) -> tuple[int, list[int]]:
+    """Take all batches that come in time; return samples and the arrays' probes."""
     count, sums = 0, [0] * len(task.arrays)
     for batch in batches:
         count += len(batch[0])
         for place, array in enumerate(_checked(batch, task)):
             sums[place] = (sums[place] + probe_batch(array)) % (1 << 64)
+        if time.perf_counter() > deadline:
+            break
     return count, sums
 
 

@@ -239,6 +239,7 @@ def _measure(side: Side, regime: Regime, source: Source, ways: set[str]) -> dict
             ways.add(page_cache.drop(side_files(side)))
         return side.session.call(
             epochs.measure_limit if is_limit else epochs.measure,
+            **({} if is_limit else {"most_seconds": _SIDE_SECONDS}),
             module=side.peer.module,
             task=dataclasses.asdict(task),
             source=dataclasses.asdict(source),

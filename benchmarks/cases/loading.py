@@ -46,6 +46,8 @@ _LEAST_MEMORY_NBYTES, _LEAST_CAP_NBYTES = 8 * MIB, 32 * MIB
 _OF_LIMIT, _OF_LIMIT_NARROW = 0.9, 0.8
 _NARROW_NBYTES = 1024
 _OF_PEER, _OF_LIMIT_BESIDE_PEER, _PEER_NEAR_LIMIT = 1.25, 0.95, 0.76
+# Nothing is promised of a cold epoch.
+_MOST_COLD_ROUNDS = 3
 _OF_SEQUENTIAL, _OF_UNCHECKED = 0.97, 0.97
 _COLUMNS = (
     "of limit", "low", "high", "MB/s", "CPU s", "peak MiB", "read MiB", "device MiB", "file MiB",
@@ -126,7 +128,8 @@ def _own_task(peer: Peer, task: Task, folder: str) -> Task:
 def _measure(
     data_set: DataSet, sides: list[Side], regime: Regime, settings: Settings, source: Source
 ) -> list[Result]:
-    ways = measure_rounds(sides, regime, rounds=settings.rounds, source=source)
+    rounds = min(settings.rounds, _MOST_COLD_ROUNDS) if regime.is_cold else settings.rounds
+    ways = measure_rounds(sides, regime, rounds=rounds, source=source)
     ours, sequential, unchecked = sides[:3]
     if not ours.is_measured:
         return [_failure(data_set, ours, regime)]
@@ -205,7 +208,9 @@ def _row(side: Side, limit: Side, nbytes: int) -> dict[str, Any]:
         side.file_nbytes / MIB,
     )
     row |= dict(zip(_COLUMNS, values, strict=True))
-    return row | {"rounds": sum(map(bool, side.runs)), "shuffle": side.peer.shuffle}
+    part = min(run.get("part", 1.0) for run in side.runs if run)
+    note = "" if part == 1 else f"; measured {part:.0%} of an epoch"
+    return row | {"rounds": sum(map(bool, side.runs)), "shuffle": side.peer.shuffle + note}
 
 
 def _conditions(data_set: DataSet, regime: Regime, ours: Side, ways: Sequence[str]) -> str:

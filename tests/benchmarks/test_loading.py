@@ -169,6 +169,20 @@ def test_a_timed_epoch_with_other_samples_is_void(small):
         epochs.measure(module=memory_map.__name__, task=own, source=other, skip_epochs=0)
 
 
+def test_a_slow_epoch_is_broken_off_and_scaled(small):
+    source, task = small
+    own = dataclasses.asdict(dataclasses.replace(task, settings={"blocks": False}))
+    epochs.write(module=memory_map.__name__, task=own, paths=source.paths)
+    found = epochs.measure(
+        module=memory_map.__name__,
+        task=own,
+        source=dataclasses.asdict(source),
+        skip_epochs=1,
+        most_seconds=0.0,
+    )
+    assert found["part"] == 0.08
+
+
 def test_digests_tell_the_samples_of_aligned_arrays_apart():
     x, y = np.arange(12, dtype="u1").reshape(4, 3), np.arange(4, dtype="f4")
     digests = digest_samples((x, y))
