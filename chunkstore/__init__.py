@@ -36,6 +36,7 @@ from chunkstore.store import open_store as open
 
 if TYPE_CHECKING:
     from chunkstore import transforms
+    from chunkstore.importers.bcolz.importing import import_bcolz
     from chunkstore.importers.bcolz.open import open_bcolz
     from chunkstore.importers.dask import from_dask
     from chunkstore.mixing import mix
@@ -67,6 +68,7 @@ __all__ = [
     "create",
     "defaults",
     "from_dask",
+    "import_bcolz",
     "load",
     "mean",
     "merge",
@@ -89,6 +91,7 @@ _LAZY = {
     "Loader": "chunkstore.pipeline.loader",
     "concat": "chunkstore.pipeline.view",
     "from_dask": "chunkstore.importers.dask",
+    "import_bcolz": "chunkstore.importers.bcolz.importing",
     "mean": "chunkstore.statistics",
     "mix": "chunkstore.mixing",
     "open_bcolz": "chunkstore.importers.bcolz.open",

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "store": BELOW_STORE,
     "plan": frozenset({"errors", "settings"}),
     "pipeline": BELOW_PIPELINE,
-    "adapters": BELOW_JOBS,
+    "adapters": BELOW_JOBS | {"mixing"},
     "importing": BELOW_JOBS,
     "sources": BELOW_PIPELINE | {"pipeline"},
     "importers": BELOW_JOBS | {"importing"},

@@ -29,6 +29,7 @@ PUBLIC_NAMES = [
     "create",
     "defaults",
     "from_dask",
+    "import_bcolz",
     "load",
     "mean",
     "merge",

@@ -1,8 +1,8 @@
 """How do data types that zarr's core lacks go into a file that every reader opens?
 
-Times, strings and structures are stored as core types with the same bytes, and a descriptor in
-the array's attributes says what they were: other readers see numbers, we give them back as they
-came. Nothing in a descriptor is ever evaluated.
+Times, strings, raw bytes and structures are stored as core types with the same bytes, and a
+descriptor in the array's attributes says what they were: other readers see numbers, we give them
+back as they came. Nothing in a descriptor is ever evaluated.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Only what these say is handed to NumPy, whose own notation allows much more.
 _TIME = re.compile(r"<[mM]8(\[([1-9][0-9]{0,8})?(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?")
 _STRING = re.compile(r"(\|S|<U)[1-9][0-9]{0,8}")
+_RAW = re.compile(r"\|V[1-9][0-9]{0,8}")
 _CORE = re.compile(r"\|[biu]1|<[iu][248]|<f[248]|<c(8|16)")
 _STRUCTURE_KEYS = {"names", "formats", "offsets", "itemsize"}
 _MAX_DEPTH = 16
@@ -68,9 +69,12 @@ def stored_form(dtype: np.dtype[Any]) -> tuple[np.dtype[Any], tuple[int, ...], A
         return np.dtype(np.uint32), (dtype.itemsize // 4,), text
     if dtype.names and dtype.itemsize:
         return np.dtype(np.uint8), (dtype.itemsize,), _describe(dtype)
+    # Other packages' numbers, such as bfloat16, have the kind of raw bytes but a type of their own.
+    if dtype.type is np.void and dtype.subdtype is None and dtype.itemsize:
+        return np.dtype(np.uint8), (dtype.itemsize,), text
     raise TypeError(
         f"dtype {dtype} cannot be stored; allowed are {', '.join(CORE_NAMES)}, datetime64, "
-        "timedelta64, strings of fixed length, and structures of these"
+        "timedelta64, strings of fixed length, raw bytes, and structures of these"
     )
 
 
@@ -115,7 +119,7 @@ def _restore(descriptor: Any, depth: int) -> np.dtype[Any]:
     if depth > _MAX_DEPTH:
         raise ValueError(f"it is nested deeper than {_MAX_DEPTH}")
     if isinstance(descriptor, str):
-        allowed = (_TIME, _STRING) if depth == 0 else (_TIME, _STRING, _CORE)
+        allowed = (_TIME, _STRING, _RAW) if depth == 0 else (_TIME, _STRING, _RAW, _CORE)
         if any(pattern.fullmatch(descriptor) for pattern in allowed):
             return np.dtype(descriptor)
     elif isinstance(descriptor, dict) and set(descriptor) == {"base", "shape"} and depth:

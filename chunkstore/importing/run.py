@@ -13,6 +13,7 @@ import os
 import time
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
@@ -211,6 +212,7 @@ def provenance_of(
         "order": dict(ordering or {"shuffled": False}),
         "on_error": options.on_error,
         "fingerprint": source.fingerprint,
+        "tool": f"chunkstore {version('chunkstore')}",
     }
 
 

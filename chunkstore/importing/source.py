@@ -62,42 +62,46 @@ class Block:
 class SampleSource(Protocol):
     """Foreign data as aligned arrays of samples that are read by number.
 
-    Attributes
-    ----------
-    kind
-        Of format, such as ``"bcolz"``.
-    name
-        What the person gave: a folder, a file.
-    num_samples
-        How many there are.
-    specs
-        Data type and sample shape of each aligned array, by name.
-    unaligned
-        Further arrays, of any length, that are stored beside them; small.
-    attributes
-        What the file's user attributes shall hold, JSON values.
-    provenance
-        Where the data come from and how they were read, JSON values.
-    fingerprint
-        Digest of what the samples follow from, cheap to compute: a run that was killed goes on only
-        with equal ones.
-    block_length
-        Samples that are cheap to read together, or None.
-
     Notes
     -----
     Threads: `read` is called by several threads at the same time.
     """
 
-    kind: str
-    name: str
-    num_samples: int
-    specs: Mapping[str, ArraySpec]
-    unaligned: Mapping[str, Any]
-    attributes: Mapping[str, Any]
-    provenance: Mapping[str, Any]
-    fingerprint: str
-    block_length: int | None
+    @property
+    def kind(self) -> str:
+        """Of format, such as ``"bcolz"``."""
+
+    @property
+    def name(self) -> str:
+        """What the person gave: a folder, a file."""
+
+    @property
+    def num_samples(self) -> int:
+        """How many there are."""
+
+    @property
+    def specs(self) -> Mapping[str, ArraySpec]:
+        """Data type and sample shape of each aligned array, by name."""
+
+    @property
+    def unaligned(self) -> Mapping[str, Any]:
+        """Further arrays, of any length, that are stored beside them; read in order, once."""
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """What the file's user attributes shall hold, JSON values."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Where the data come from and how they were read, JSON values."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of what the samples follow from: a killed import goes on only with equal ones."""
+
+    @property
+    def block_length(self) -> int | None:
+        """Samples that are cheap to read together, or None."""
 
     def read(self, numbers: NDArray[np.int64], *, skips: bool) -> Block:
         """Read samples.

@@ -1,0 +1,175 @@
+"""How are foreign data brought over from the command line?"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import chunkstore as cs
+from chunkstore.cli.command import EXIT_DEFECT, report_errors
+from chunkstore.cli.printing import format_nbytes, format_shape, format_table, print_json
+from chunkstore.upper import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chunkstore.importers.bcolz.report import BcolzReport
+    from chunkstore.importing.run import ImportReport
+
+_MAX_NOTES = 20
+
+
+@click.group("import")
+def import_group() -> None:
+    """Bring data of other formats into one file."""
+
+
+def storage_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that all imports have."""
+    for option in (
+        click.option("--codec", help="zstd (default), lz4, lz4hc, blosclz, zlib, gzip or raw."),
+        click.option("--level", type=click.IntRange(0, 9), help="0 to 9, default 1."),
+        click.option("--chunk", type=click.IntRange(min=1), help="Samples in a chunk."),
+        click.option("--threads", type=click.IntRange(min=1), help="Default: all processors."),
+        click.option(
+            "--verify/--no-verify",
+            default=True,
+            show_default=True,
+            help="Read the new file and compare it before it gets its name.",
+        ),
+        click.option(
+            "--resume/--no-resume",
+            default=True,
+            show_default=True,
+            help="Go on with an import of the same that was killed.",
+        ),
+        click.option("--overwrite", is_flag=True, help="Replace an existing file."),
+    ):
+        command = option(command)
+    return command
+
+
+@import_group.command(
+    epilog="Examples: chunkstore import bcolz trn.bc train.zarr.zip; "
+    "chunkstore import bcolz x=images.bc y=labels.bc train.zarr.zip --codec lz4 --level 5"
+)
+@click.argument("sources", nargs=-1, required=True)
+@click.argument("out", type=click.Path())
+@storage_options
+@click.option("--array", "arrays", multiple=True, help="Only this array or table; repeatable.")
+@click.option("--rename", multiple=True, metavar="OLD=NEW", help="Another name; repeatable.")
+@click.option("--allow-pickle", is_flag=True, help="Read plain values of arrays of objects.")
+@click.option("--recover-unflushed", is_flag=True, help="Read samples that were never flushed.")
+@click.option("--salvage", is_flag=True, help="Write what can be read of a damaged source.")
+@click.option("--dry-run", is_flag=True, help="Only say what is there and what would be refused.")
+@report_errors
+def bcolz(
+    *,
+    sources: tuple[str, ...],
+    out: str,
+    arrays: tuple[str, ...],
+    rename: tuple[str, ...],
+    chunk: int | None,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Bring SOURCES, folders or archives that bcolz wrote, into the file OUT.
+
+    A source is a carray, a ctable, a tree of such, or a tar, tar.gz or zip of one; or NAME=SOURCE,
+    for several carrays in one file. bcolz is not needed. Every chunk is checked before the first
+    sample is written, and the new file is compared with what was read.
+    """
+    places = _places(sources)
+    wanted = arrays or None
+    if dry_run:
+        _show_plan(
+            places,
+            as_json=as_json,
+            arrays=wanted,
+            allow_pickle=options["allow_pickle"],
+            recover_unflushed=options["recover_unflushed"],
+        )
+        return
+    report = cs.import_bcolz(
+        places,
+        out,
+        arrays=wanted,
+        rename=dict(_pair(text, "--rename") for text in rename),
+        chunk_length=chunk,
+        **options,
+    )
+    _print_report(report, as_json=as_json)
+
+
+def _places(sources: tuple[str, ...]) -> Any:
+    """Return the only source, or sources by name."""
+    if len(sources) == 1 and "=" not in sources[0]:
+        return sources[0]
+    return dict(_pair(source, "a source beside others") for source in sources)
+
+
+def _pair(text: str, what: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise ValueError(f"{what} is written NAME=VALUE, got {text!r}")
+    return name, value
+
+
+def _show_plan(places: Any, *, as_json: bool, **reading: Any) -> None:
+    check = resolve("chunkstore.importers.bcolz.open", "check_bcolz")
+    named = places if isinstance(places, dict) else {"": places}
+    reports: dict[str, BcolzReport] = {
+        name: check(place, decode=False, **reading) for name, place in named.items()
+    }
+    if as_json:
+        print_json({name: report.to_json() for name, report in reports.items()})
+    else:
+        for report in reports.values():
+            _print_plan(report)
+    if not all(report.ok for report in reports.values()):
+        sys.exit(EXIT_DEFECT)
+
+
+def _print_plan(report: BcolzReport) -> None:
+    rows = [
+        (
+            array.name or "(root)",
+            format_shape(array.shape),
+            array.dtype,
+            f"{array.num_chunks:,}",
+            ", ".join(f"{method} ({count:,})" for method, count in array.methods.items()) or "-",
+            format_nbytes(array.encoded_nbytes),
+        )
+        for array in report.arrays
+    ]
+    click.echo(report.path)
+    for line in format_table(("array", "shape", "dtype", "chunks", "codecs", "stored"), rows):
+        click.echo(f"  {line}")
+    described = resolve("chunkstore.importers.bcolz.report", "described")
+    for what, problems in (("damaged", report.problems), ("refused", report.refused)):
+        for problem in problems:
+            click.echo(f"  {what}: {described(problem)}")
+    for note in report.notes:
+        click.echo(f"  note: {note}")
+
+
+def _print_report(report: ImportReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(report.to_json())
+        return
+    for entry in report.skipped:
+        click.echo(f"skipped: {entry.name}: {entry.reason}")
+    for note in report.notes[:_MAX_NOTES]:
+        click.echo(f"note: {note}")
+    if len(report.notes) > _MAX_NOTES:
+        click.echo(f"note: {len(report.notes) - _MAX_NOTES} more, see --json")
+    for what, count in report.counts.items():
+        click.echo(f"{what}: {count:,}")
+    click.echo(
+        f"{report.path}: {report.num_samples:,} samples, {format_nbytes(report.nbytes)} in "
+        f"{format_nbytes(report.file_nbytes)}, {report.seconds:.1f} s, "
+        + ("verified" if report.is_verified else "not verified")
+    )
