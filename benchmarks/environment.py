@@ -11,7 +11,10 @@ from typing import Any
 
 from benchmarks.probe import REPOSITORY
 
-_PACKAGES = ("numpy", "numcodecs", "zarr", "isal", "scikit-image", "scikit-learn")
+_PACKAGES = (
+    "numpy", "numcodecs", "zarr", "isal", "scikit-image", "scikit-learn", "tensorstore", "h5py",
+    "hdf5plugin", "blosc2", "lmdb",
+)  # fmt: skip
 
 
 def describe(folders: dict[str, str]) -> dict[str, Any]:
