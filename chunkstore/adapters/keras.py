@@ -19,13 +19,14 @@ except ImportError as error:
     ) from error
 
 from chunkstore.adapters.keras_backup import BackupTraining, RestOfEpoch
+from chunkstore.adapters.keras_predictions import PredictEachEpoch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from chunkstore.pipeline.loader import Loader
 
-__all__ = ["BackupTraining", "KerasView", "RestOfEpoch"]
+__all__ = ["BackupTraining", "KerasView", "PredictEachEpoch", "RestOfEpoch"]
 
 # tensorflow takes two batches to learn the signature, torch and jax take one.
 _PEEKED_BATCHES = 2

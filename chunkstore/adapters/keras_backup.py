@@ -21,6 +21,8 @@ from chunkstore.store.spec import ArraySpec
 from chunkstore.store.store import open_store
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from chunkstore.adapters.keras import KerasView
 
 _ATTRIBUTE: Final = "training"
@@ -120,10 +122,10 @@ class BackupTraining(RestOfEpoch):
 
     Notes
     -----
-    Saved are the variables of the model (weights, statistics, the seeds of dropout), of the
-    optimizer, and of the metrics, so the logs of an epoch that was killed are those of all of it.
-    Not saved are the attributes of other callbacks, such as the patience of ``EarlyStopping``, and
-    random numbers that your own code draws.
+    Saved are the variables of the model (weights, statistics, the seeds of dropout) and of the
+    optimizer; those of the metrics, so the logs of an epoch that was killed are those of all of it;
+    and the state of torch's own generators. Not saved are the attributes of other callbacks, such
+    as the patience of ``EarlyStopping``, and random numbers that your own code draws.
 
     A save takes the time to write the variables and to have them on the device: choose ``every`` so
     that it is small beside the batches between.
@@ -162,6 +164,9 @@ class BackupTraining(RestOfEpoch):
         self._last_saved = 0
         # Metrics in the middle of an epoch and their values, until Keras has reset them.
         self._metric_values: list[tuple[Any, Any]] = []
+        # Of the framework, until the batches go on; whether that is in the middle of an epoch.
+        self._random_states: list[Any] = []
+        self._is_inside_epoch = False
         self._has_restored = False
 
     # ---------------------------------------------------------------- hooks
@@ -181,10 +186,14 @@ class BackupTraining(RestOfEpoch):
             for variable, value in self._metric_values:
                 variable.assign(value)
             self._metric_values = []
+            if not self._is_inside_epoch:
+                self._set_random_states()
         self._epoch, self._last_saved = epoch, 0
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Save what the batches before made of the model."""
+        # Keras on torch draws when it begins an epoch: for the rest of one it has drawn once more.
+        self._set_random_states()
         # At the beginning of the next batch and not at the end of the last one: hooks at the end
         # make Keras wait for each batch.
         if self._every is not None and batch - self._last_saved >= self._every:
@@ -213,6 +222,7 @@ class BackupTraining(RestOfEpoch):
             group: [to_numpy(variable) for variable in variables]
             for group, variables in groups.items()
         }
+        values["random"] = _random_states()
         described = {
             group: [[list(value.shape), value.dtype.name] for value in of_group]
             for group, of_group in values.items()
@@ -261,9 +271,16 @@ class BackupTraining(RestOfEpoch):
             for variable, value in zip(groups[group], values[group], strict=True):
                 variable.assign(value)
         self._metric_values = list(zip(groups["metrics"], values["metrics"], strict=True))
+        self._random_states = values["random"]
+        self._is_inside_epoch = about["num_done"] > 0
         # Keras reads this behind on_train_begin; its own BackupAndRestore does the same.
         model._initial_epoch = about["epoch"]
         self._has_restored = True
+
+    def _set_random_states(self) -> None:
+        if self._random_states:
+            _set_random_states(self._random_states)
+            self._random_states = []
 
     def _check_group(self, group: str, variables: list[Any], saved: list[Any]) -> None:
         here = [[list(variable.shape), str(variable.dtype)] for variable in variables]
@@ -302,6 +319,27 @@ def _variables(model: Any, *, with_metrics: bool) -> dict[str, list[Any]]:
         found[group] = [variable for variable in variables if id(variable) not in seen]
         seen.update(id(variable) for variable in found[group])
     return found
+
+
+def _random_states() -> list[NDArray[np.uint8]]:
+    """Return the states of the framework's own generators: torch draws dropout from them."""
+    if keras.backend.backend() != "torch":
+        return []
+    import torch
+
+    states = [torch.get_rng_state()]
+    if torch.cuda.is_available():
+        states += torch.cuda.get_rng_state_all()
+    return [state.numpy() for state in states]
+
+
+def _set_random_states(states: list[NDArray[np.uint8]]) -> None:
+    import torch
+
+    first, *others = [torch.from_numpy(state) for state in states]
+    torch.set_rng_state(first)
+    if len(others) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(others)
 
 
 def _build(model: Any, data: KerasView) -> None:

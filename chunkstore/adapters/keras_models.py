@@ -37,7 +37,7 @@ def select_layers(model: Any, names: Sequence[str]) -> Any:
 
 
 def model_digest(model: Any) -> str | None:
-    """Return a digest of a model's structure, the code of its parts, and its weights.
+    """Return a digest of a model's structure and its weights.
 
     None if Keras cannot describe the model.
     """
@@ -47,10 +47,6 @@ def model_digest(model: Any) -> str | None:
     except (NotImplementedError, TypeError, ValueError):
         return None
     digest = hashlib.blake2b(description.encode(), digest_size=16)
-    for part in (model, *model.layers):
-        code = getattr(type(part).call, "__code__", None)
-        digest.update(f"{type(part).__qualname__} ".encode())
-        digest.update(b"" if code is None else code.co_code)
     for weight in model.weights:
         value = to_numpy(weight)
         digest.update(f"{value.shape} {value.dtype.str} ".encode())

@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chunkstore.predicting.identity import class_code_digest, function_digest
 from chunkstore.upper import resolve
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Predictor:
     call
         From the inputs of a batch to its outputs.
     digest
-        Tells the model from another one; None for a function, of which nothing is known.
+        Tells the model from another one; None for one that depends on what cannot be seen.
     """
 
     call: Callable[[Any], Any]
@@ -57,16 +58,30 @@ def open_model(
     if callable(getattr(model, "predict_on_batch", None)):
         part = resolve(_KERAS, "select_layers")(model, layers) if layers else None
         asked = model if part is None else part
-        digest = resolve(_KERAS, "model_digest")(asked) if needs_digest else tag
+        digest = tag
+        if needs_digest:
+            digest = resolve(_KERAS, "model_digest")(asked)
+            if digest is not None:
+                digest += class_code_digest([type(part) for part in _layers(asked)])
         yield Predictor(asked.predict_on_batch, digest)
     elif any(kind.__module__.startswith("torch.nn.") for kind in type(model).__mro__):
-        digest = resolve(_TORCH, "model_digest")(model) if needs_digest else tag
+        digest = tag
+        if needs_digest:
+            digest = resolve(_TORCH, "model_digest")(model)
+            digest += class_code_digest([type(part) for part in model.modules()])
         with resolve(_TORCH, "inference")(model) as call:
             yield Predictor(call, digest)
     elif callable(model):
-        yield Predictor(model, tag)
+        yield Predictor(model, function_digest(model) if needs_digest else tag)
     else:
         raise TypeError(
             "predict takes a Keras model, a torch module, or a function from a batch's inputs to "
             f"its outputs, got {type(model).__name__}"
         )
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    """Yield a Keras model, its layers, and theirs."""
+    yield model
+    for layer in getattr(model, "layers", ()):
+        yield from _layers(layer)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chunkstore import settings
+from chunkstore.container.checksum import crc32
 from chunkstore.errors import (
     ChunkStoreWarning,
     ExistingFileError,
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 STATE = "predict"
 # A killed run loses about a twentieth of the work.
 _NUM_CHECKPOINTS = 20
+# Or so many batches of a small one: a checkpoint waits for the device.
+_LEAST_BATCHES = 16
+_DIGEST_BLOCK_NBYTES = 1 << 20
 
 
 def source_digest(arrays: Mapping[str, Any], names: Iterable[str]) -> str:
@@ -45,7 +49,8 @@ def source_digest(arrays: Mapping[str, Any], names: Iterable[str]) -> str:
     Parameters
     ----------
     arrays
-        Arrays of stores, whose chunks' checksums are taken, or numpy arrays, which are read whole.
+        Arrays of stores, whose chunks' checksums are taken, or numpy arrays, which are read whole
+        for theirs.
     names
         Those that are used.
     """
@@ -54,7 +59,11 @@ def source_digest(arrays: Mapping[str, Any], names: Iterable[str]) -> str:
         array = arrays.get(name)
         if isinstance(array, np.ndarray):
             digest.update(f"{name} {array.shape} {array.dtype.str} ".encode())
-            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+            # Checksums, as of stored chunks: a digest of all bytes would take longer than a model.
+            for start in range(0, len(raw), _DIGEST_BLOCK_NBYTES):
+                checksum = crc32(raw[start : start + _DIGEST_BLOCK_NBYTES])
+                digest.update(checksum.to_bytes(4, "little"))
         elif array is not None:
             digest.update(f"{name} {array.fingerprint} ".encode())
     return digest.hexdigest()
@@ -78,7 +87,8 @@ def declare_outputs(
     widest = max(specs, key=lambda name: specs[name].sample_nbytes)
     nbytes = max(1, specs[widest].sample_nbytes)
     # Not fewer chunks than checkpoints, or each would leave a short chunk behind as dead bytes.
-    share = max(num_samples * nbytes // _NUM_CHECKPOINTS, settings.LEAST_CHUNK_NBYTES)
+    share = max(num_samples // _NUM_CHECKPOINTS, _LEAST_BATCHES * batch_size)
+    share = max(share * nbytes, settings.LEAST_CHUNK_NBYTES)
     length = max(1, min(share, settings.current().chunk_nbytes) // nbytes)
     if length >= batch_size:
         length -= length % batch_size
@@ -109,7 +119,7 @@ def is_checkpoint(
     """
     if not 0 < num_done < num_samples or num_done % batch_size:
         return False
-    share = -(-num_samples // _NUM_CHECKPOINTS)
+    share = max(-(-num_samples // _NUM_CHECKPOINTS), _LEAST_BATCHES * batch_size)
     unit = math.lcm(batch_size, *chunk_lengths)
     if unit > share:
         unit = batch_size

@@ -12,6 +12,7 @@ from tests import support
 
 keras = support.require("keras")
 
+from chunkstore.adapters.keras import PredictEachEpoch  # noqa: E402 - needs Keras
 from chunkstore.adapters.keras_models import model_digest  # noqa: E402 - needs Keras
 from tests.adapters.keras_models import weights_of  # noqa: E402 - needs Keras
 
@@ -180,3 +181,86 @@ def test_the_command_line_predicts_with_a_saved_model(x, tmp_path):
     again = CliRunner().invoke(main, run)
     assert again.exit_code == 2
     assert "overwrite=True replaces it" in again.output
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_callback_writes_the_predictions_of_each_epoch(x, tmp_path, every):
+    model = make_model()
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    arrays = {"x": x, "y": np.arange(NUM_SAMPLES) % 5}
+    expected = {}
+
+    class Look(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            expected[epoch + 1] = expected_of(self.model, x)
+
+    with (
+        cs.Loader(arrays, ("x", "y"), batch_size=BATCH_SIZE) as loader,
+        cs.Loader(arrays, ("x", "y"), batch_size=BATCH_SIZE, shuffle=False) as valid,
+    ):
+        outputs = PredictEachEpoch(
+            valid, tmp_path / "valid-{epoch:02d}.zarr.zip", every=every, keep="y", outputs="class"
+        )
+        history = model.fit(
+            loader.keras(),
+            validation_data=valid.keras(),
+            epochs=4,
+            callbacks=[Look(), outputs],
+            verbose=0,
+        ).history
+    paths = sorted(tmp_path.iterdir())
+    assert [path.name[:8] for path in paths] == [
+        f"valid-{epoch:02d}" for epoch in range(every, 5, every)
+    ]
+    for path, epoch in zip(paths, range(every, 5, every), strict=True):
+        got = cs.load(path)
+        np.testing.assert_array_equal(got["class"], expected[epoch])
+        np.testing.assert_array_equal(got["y"], arrays["y"])
+        loss = -np.log(got["class"][np.arange(NUM_SAMPLES), got["y"]]).mean()
+        assert loss == pytest.approx(history["val_loss"][epoch - 1], rel=1e-4)
+
+
+def test_a_path_without_a_field_keeps_the_newest_epoch_and_an_unknown_field_is_named(x, tmp_path):
+    model = make_model()
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    arrays = {"x": x, "y": np.arange(NUM_SAMPLES) % 5}
+    newest = PredictEachEpoch(arrays, tmp_path / "newest.zarr.zip", arrays="x")
+    with cs.Loader(arrays, ("x", "y"), batch_size=BATCH_SIZE) as loader:
+        model.fit(loader.keras(), epochs=2, callbacks=[newest], verbose=0)
+        got = cs.load(tmp_path / "newest.zarr.zip")["output"]
+        np.testing.assert_array_equal(got, expected_of(model, x))
+        wrong = PredictEachEpoch(arrays, tmp_path / "{val_loss}.zarr.zip", arrays="x")
+        with pytest.raises(KeyError, match=r"names 'val_loss', which the logs have not; .* loss"):
+            model.fit(loader.keras(), callbacks=[wrong], verbose=0)
+    with pytest.raises(ValueError, match="positive number of epochs, got 0"):
+        PredictEachEpoch(arrays, tmp_path / "x", every=0)
+
+
+def test_the_code_of_a_layer_of_ones_own_belongs_to_the_model(x, tmp_path, monkeypatch):
+    def model_of(by):
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(1)
+
+        class Own(keras.layers.Layer):
+            if by == 2:
+
+                def call(self, inputs):
+                    return inputs * 2
+
+            else:
+
+                def call(self, inputs):
+                    return inputs * 3
+
+        return keras.Sequential([keras.Input((12,)), Own(name="own")], name="small")
+
+    out = tmp_path / "out.zarr.zip"
+    model = model_of(2)
+    with monkeypatch.context() as patch:
+        interrupt(model, patch, after=3)
+        with pytest.raises(Interrupted):
+            cs.predict(model, {"x": x}, out, batch_size=BATCH_SIZE)
+    with pytest.raises(FileExistsError, match="was begun with another model"):
+        cs.predict(model_of(3), {"x": x}, out, batch_size=BATCH_SIZE)
+    cs.predict(model_of(2), {"x": x}, out, batch_size=BATCH_SIZE)
+    np.testing.assert_array_equal(cs.load(out)["output"], x * 2)
