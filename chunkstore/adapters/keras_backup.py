@@ -85,6 +85,12 @@ class RestOfEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         if self._quiet is not None:
             self._quiet.__exit__(None, None, None)
             self._quiet = None
+            if keras.backend.backend() == "torch":
+                # Behind a whole epoch, Keras opens the next iterator of torch, which draws a
+                # number; behind a rest it does not.
+                import torch
+
+                iter(torch.utils.data.DataLoader([0]))
 
     @property
     def _batches_at_once(self) -> int:
