@@ -140,13 +140,13 @@ def open_import(
         found = _read_provenance(partial)
         position = found.pop(_POSITION, None)
         fields = [name for name in wanted if name != _POSITION and found.get(name) != wanted[name]]
-        if position is not None and not fields:
+        if position is not None and not fields and position["num_done"]:
             with warnings.catch_warnings():
                 # What a killed import had begun to write behind its checkpoint is read again.
                 warnings.simplefilter("ignore", ChunkStoreWarning)
                 writer = append(out, resume=True, overwrite=overwrite)
             return writer, Position.from_json(position)
-        if position is not None and not overwrite:
+        if position is not None and fields and not overwrite:
             raise ExistingFileError(
                 f"{partial} is an unfinished import with another {', '.join(fields)}; "
                 "overwrite=True (--overwrite) begins anew",
@@ -154,7 +154,7 @@ def open_import(
                 errno=errno.EEXIST,
             )
         # Killed before its first checkpoint, an import leaves next to nothing.
-        overwrite = overwrite or not Path(partial).stat().st_size
+        overwrite = overwrite or position is not None or not Path(partial).stat().st_size
     writer = create(
         out, attributes={**attributes, PROVENANCE: wanted}, overwrite=overwrite, **storage
     )

@@ -167,12 +167,15 @@ class ArrayWriter:
             self.is_edge_written = True
 
     def settle_codecs(self) -> CodecChain:
-        """Return the codec chain, deciding it now if no full chunk has decided it yet."""
+        """Return the codec chain, deciding it now if no full chunk has decided it yet.
+
+        Without samples nothing is decided: the first ones will.
+        """
         if self.codecs is None and self._pending is not None and self._num_pending:
             self._decide_shuffle(self._pending)
-        if self.codecs is None:
+        if self.codecs is None and self.num_samples:
             self.codecs = self._provisional_codecs()
-        return self.codecs
+        return self.codecs or self._provisional_codecs()
 
     def _provisional_codecs(self) -> CodecChain:
         """Return the chain that stands in the metadata until the first chunk decides."""

@@ -200,3 +200,16 @@ def test_the_machine_notices_an_edge_chunk_that_is_not_written_again(monkeypatch
         machine.writer.abort()
         machine.sync.__exit__(None, None, None)
         shutil.rmtree(machine.folder)
+
+
+def test_a_flush_before_the_first_sample_does_not_decide_how_they_are_stored(tmp_path):
+    smooth = np.cumsum(np.ones((64, 256), np.int8), axis=0).astype(np.uint8)
+    for name, flushes in (("flushed", True), ("plain", False)):
+        spec = {"x": cs.ArraySpec("u1", (256,), chunk_length=32)}
+        with cs.create(tmp_path / name, arrays=spec, codec="lz4") as writer:
+            if flushes:
+                writer.flush()
+            writer.append(x=smooth)
+    with cs.open(tmp_path / "flushed") as flushed, cs.open(tmp_path / "plain") as plain:
+        assert flushed["x"].codec == plain["x"].codec
+        assert flushed["x"].fingerprint == plain["x"].fingerprint
