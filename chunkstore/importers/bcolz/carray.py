@@ -41,6 +41,13 @@ class BcolzArray(IndexedSource):
 
     It has the interface of `chunkstore.Array`, and a Loader reads it.
 
+    Attributes
+    ----------
+    place
+        The folder or archive.
+    warns_of_repairs
+        Whether the first repaired chunk is warned of.
+
     Parameters
     ----------
     place
@@ -77,6 +84,8 @@ class BcolzArray(IndexedSource):
         self._check_open = check_open
         self._reopen = reopen
         self._repaired: dict[int, int] = {}
+        # Whoever checks the array reports what is repaired, and needs no warning.
+        self.warns_of_repairs = True
 
     @property
     def encoded_nbytes(self) -> int:
@@ -131,7 +140,7 @@ class BcolzArray(IndexedSource):
         """Remember that streams of a chunk were repaired, and warn the first time."""
         is_first = not self._repaired
         self._repaired[chunk_index] = count
-        if is_first:
+        if is_first and self.warns_of_repairs:
             warnings.warn(
                 f"{self.place}: {chunk_key(self._node, chunk_index)}: {count} streams were stored "
                 "wrongly by the c-blosc of bcolz 0.7 to 0.12 and are repaired here; bcolz itself "

@@ -252,11 +252,7 @@ class DirectoryChunkReader:
         try:
             nbytes = os.fstat(descriptor).st_size
             head = os.read(descriptor, PEEK_NBYTES)
-            has_holes = (
-                _SEEK_HOLE is not None
-                and nbytes > 0
-                and os.lseek(descriptor, 0, _SEEK_HOLE) < nbytes
-            )
+            has_holes = nbytes > 0 and _has_holes(descriptor, nbytes)
         except OSError as error:
             raise self._refused(error, index) from error
         finally:
@@ -309,6 +305,16 @@ class DirectoryChunkReader:
         return system_call_error(
             error, "the chunk file cannot be read", f"{self._prefix}{index}.blp"
         )
+
+
+def _has_holes(descriptor: int, nbytes: int) -> bool:
+    """Say whether parts of a file were never written; False where the system does not tell."""
+    if _SEEK_HOLE is None:
+        return False
+    try:
+        return os.lseek(descriptor, 0, _SEEK_HOLE) < nbytes
+    except OSError:
+        return False
 
 
 def _fill(descriptor: int, buffer: memoryview, offset: int) -> int:

@@ -70,6 +70,8 @@ class Nodes:
         Names of the columns of each ctable, by the ctable's name.
     attributes
         Of the root.
+    table_attributes
+        Of each ctable, by its name.
     problems
         What keeps an array from being understood.
     notes
@@ -79,6 +81,7 @@ class Nodes:
     arrays: dict[str, CarrayNode] = field(default_factory=dict)
     tables: dict[str, tuple[str, ...]] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
+    table_attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -163,7 +166,7 @@ class _Walk:
         except ChunkStoreError as error:
             self._add_problem(error, folder, key=key)
             return
-        self._read_attributes(folder)
+        self._nodes.table_attributes[folder] = self._read_attributes(folder)
         paths = tuple(joined(folder, name) for name in names)
         for path in paths:
             children = self._files.entries(path)

@@ -274,6 +274,7 @@ def _chosen(nodes: Nodes, names: Sequence[str] | None, path: str) -> Nodes:
         {name: node for name, node in nodes.arrays.items() if name in wanted},
         {name: columns for name, columns in nodes.tables.items() if wanted.issuperset(columns)},
         nodes.attributes,
+        nodes.table_attributes,
         [problem for problem in nodes.problems if problem.array in wanted],
         nodes.notes,
     )
@@ -370,13 +371,13 @@ def _decode_array(
             advance(array.encoded_nbytes // max(len(scan.present), 1))
 
     chunks = scan.present.tolist()
-    with warnings.catch_warnings():
-        # What is repaired stands in the report.
-        warnings.simplefilter("ignore", ChunkStoreWarning)
-        for_each(
-            chunks,
-            decode,
-            open_tool=array.lent_reader,
-            threads=max(1, min(system.calls.available_cores(), len(chunks))),
-            name="chunkstore-check",
-        )
+    # What is repaired stands in the report.
+    array.warns_of_repairs = False
+    for_each(
+        chunks,
+        decode,
+        open_tool=array.lent_reader,
+        threads=max(1, min(system.calls.available_cores(), len(chunks))),
+        name="chunkstore-check",
+    )
+    array.warns_of_repairs = True

@@ -79,6 +79,11 @@ class BcolzStore(Mapping[str, BcolzArray]):
         return dict(self._nodes.tables)
 
     @property
+    def table_attributes(self) -> dict[str, dict[str, Any]]:
+        """The user's attributes of each ctable, by the ctable's path; a copy."""
+        return {name: dict(found) for name, found in self._nodes.table_attributes.items()}
+
+    @property
     def sample_arrays(self) -> tuple[str, ...]:
         """Names of the arrays that have as many samples as the longest one."""
         longest = self.num_samples

@@ -165,4 +165,5 @@ def test_attributes_of_tables_and_columns_are_kept(tmp_path):
     (table / "__attrs__").write_text('{"title": "caf\\u00e9", "n": [1, null]}')
     with cs.open_bcolz(table) as store:
         assert store.attributes == {"title": "café", "n": [1, None]}
+        assert store.table_attributes == {"": store.attributes}
         assert store["a"].attributes == {"unit": "m"}
