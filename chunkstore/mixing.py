@@ -286,6 +286,11 @@ class Mix:
                 raise ValueError(f"loader {i} is given twice: make another one of the same arrays")
             if (loader.rank, loader.world_size) != (first.rank, first.world_size):
                 raise ValueError("the loaders of a mixture must have one rank and world_size")
+            if loader.on_corrupt == "skip" and loader.last == "keep":
+                raise ValueError(
+                    f"loader {i} has on_corrupt='skip' and last='keep', so its batches may get "
+                    "shorter; a mixture counts samples and needs last='drop' or 'pad'"
+                )
             if loader.world_size > 1 and loader.last == "keep":
                 raise ValueError(
                     f"loader {i} has last='keep': on several ranks a mixture needs 'drop' or 'pad'"

@@ -74,6 +74,11 @@ class KerasView(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no 
         super().__init__(workers=1, use_multiprocessing=False)
         if steps_per_epoch is not None and steps_per_epoch < 1:
             raise ValueError(f"steps_per_epoch must be positive, got {steps_per_epoch}")
+        if getattr(loader, "on_corrupt", "raise") == "skip" and loader.last == "keep":
+            raise ValueError(
+                "Keras counts batches: a loader with on_corrupt='skip' passes over those without "
+                "samples, unless last='drop' or 'pad' keeps them full"
+            )
         form = loader.empty_batch
         if isinstance(form, tuple | list) and len(form) > _MOST_PARTS:
             raise ValueError(

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from chunkstore.errors import CorruptionError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from chunkstore.pipeline.fill import EpochFill
     from chunkstore.pipeline.pool import BlockPool
+    from chunkstore.pipeline.skipping import SkipRecord
     from chunkstore.pipeline.unit import BlockArrays
 
 # Frameworks hold a few batches ahead. Until the consumer is so many batches, or this part, into a
@@ -91,11 +94,15 @@ class LaneCursor:
         stop = start + count
         if stop + self._batch_size > block.num_samples and not self._may_pin_block(stop, block):
             return None
+        if block.skipped is not None and block.skipped[start:stop].any():
+            return None
         views = [array[start:stop] for array in block.arrays]
         self._advance(count, block)
         return views
 
-    def copy_into(self, arrays: Sequence[NDArray[Any]], place: int) -> int:
+    def copy_into(
+        self, arrays: Sequence[NDArray[Any]], place: int, missing: NDArray[np.bool_]
+    ) -> int:
         """Copy the lane's part of the next batch and return where it ends.
 
         Parameters
@@ -104,11 +111,13 @@ class LaneCursor:
             What to fill.
         place
             Where to begin in them.
+        missing
+            Set where a sample was skipped, shape ``(batch_length,)``.
         """
         count = self.batch_length
         self._taken_from = taken_from = self._position
         while count:
-            copied = self._copy_part(arrays, place, count)
+            copied = self._copy_part(arrays, place, count, missing)
             place += copied
             count -= copied
         self._taken_from = taken_from
@@ -124,13 +133,21 @@ class LaneCursor:
             return False
         return self.is_in_last_block or self._fill.is_full(self._i, self._k + 1)
 
-    def _copy_part(self, arrays: Sequence[NDArray[Any]], place: int, count: int) -> int:
+    def _copy_part(
+        self,
+        arrays: Sequence[NDArray[Any]],
+        place: int,
+        count: int,
+        missing: NDArray[np.bool_],
+    ) -> int:
         """Copy what the present block has; nothing here refers to it afterwards."""
         block = self._block or self._enter()
         start = self._position - self._offset
         count = min(count, block.num_samples - start)
         for array, source in zip(arrays, block.arrays, strict=True):
             array[place : place + count] = source[start : start + count]
+        if block.skipped is not None:
+            missing[place : place + count] = block.skipped[start : start + count]
         self._advance(count, block)
         return count
 
@@ -165,6 +182,10 @@ class BatchAssembler:
         Memory for copied batches, one for each array.
     has_valid
         Whether a mask of what is not padding stands behind the arrays.
+    fills
+        Whether samples in place of skipped ones keep a batch full; else it is shorter.
+    skips
+        What was skipped, or None if damage is an error.
     """
 
     def __init__(
@@ -174,35 +195,71 @@ class BatchAssembler:
         empty_batch: Sequence[NDArray[Any]],
         pools: Sequence[BlockPool],
         has_valid: bool,
+        fills: bool = False,
+        skips: SkipRecord | None = None,
     ) -> None:
         self._cursors = cursors
         self._empty_batch = empty_batch
         self._pools = pools
         self._has_valid = has_valid
+        self._fills = fills
+        self._skips = skips
 
     @property
     def is_in_last_block(self) -> bool:
         """Whether all lanes are in their last block."""
         return all(cursor.is_in_last_block for cursor in self._cursors)
 
-    def next_batch(self) -> list[NDArray[Any]]:
-        """Return the arrays of the next batch, lane after lane; batches do not overlap."""
+    def next_batch(self) -> list[NDArray[Any]] | None:
+        """Return the arrays of the next batch, lane after lane; batches do not overlap.
+
+        None if all its samples were skipped and none takes their places.
+
+        Raises
+        ------
+        CorruptionError
+            All samples of a batch that is to be full were skipped.
+        """
         arrays = None
+        missing: NDArray[np.bool_] | None = None
         if len(self._cursors) == 1:
             arrays = self._cursors[0].take_views()
         if arrays is None:
-            arrays = self._copy_batch()
+            arrays, missing = self._copy_batch()
         if self._has_valid:
             arrays.append(np.concatenate([cursor.valid() for cursor in self._cursors]))
-        return arrays
+        if missing is None or not missing.any():
+            return arrays
+        return self._filled(arrays, missing) if self._fills else _shortened(arrays, missing)
 
-    def _copy_batch(self) -> list[NDArray[Any]]:
+    def _copy_batch(self) -> tuple[list[NDArray[Any]], NDArray[np.bool_]]:
         length = sum(cursor.batch_length for cursor in self._cursors)
         arrays = [
             pool.lease_array((length, *empty.shape[1:]), empty.dtype)
             for pool, empty in zip(self._pools, self._empty_batch, strict=True)
         ]
+        missing = np.zeros(length, np.bool_)
         place = 0
         for cursor in self._cursors:
-            place = cursor.copy_into(arrays, place)
+            place = cursor.copy_into(arrays, place, missing)
+        return arrays, missing
+
+    def _filled(self, arrays: list[NDArray[Any]], missing: NDArray[np.bool_]) -> list[NDArray[Any]]:
+        """Put samples that are there, one after the other, in the places of skipped ones."""
+        gaps, there = np.flatnonzero(missing), np.flatnonzero(~missing)
+        if not len(there):
+            reasons = "" if self._skips is None else "; ".join(map(str, self._skips.skipped[:1]))
+            raise CorruptionError(
+                "every sample of a batch is in a damaged chunk, so there is nothing to fill it "
+                f"with; last='keep' passes over such a batch. {reasons}"
+            )
+        taken = there[np.arange(len(gaps)) % len(there)]
+        for array in arrays:
+            array[gaps] = array[taken]
+        if self._has_valid:
+            arrays[-1][gaps] = False
         return arrays
+
+
+def _shortened(arrays: list[NDArray[Any]], missing: NDArray[np.bool_]) -> list[NDArray[Any]] | None:
+    return None if missing.all() else [array[~missing] for array in arrays]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from chunkstore.pipeline.budget import Budget
     from chunkstore.pipeline.layout import SampleLayout
     from chunkstore.pipeline.progress import Progress
+    from chunkstore.pipeline.skipping import SkipRecord
     from chunkstore.plan.epoch import EpochPlan
 
 
@@ -45,6 +46,8 @@ class Feed:
         Samples that this process gets of a batch.
     direct
         Read past the page cache.
+    skips
+        Where damage is noted and left out; None makes it an error.
 
     Notes
     -----
@@ -61,6 +64,7 @@ class Feed:
         largest_block: int,
         batch_length: int,
         direct: bool,
+        skips: SkipRecord | None = None,
     ) -> None:
         self._layout = layout
         self._budget = budget
@@ -68,6 +72,7 @@ class Feed:
         self._largest_block = largest_block
         self._batch_length = batch_length
         self._direct = direct
+        self.skips = skips
         self._done = LoaderStats()
         self._fill: EpochFill | None = None
         self._is_finished = False
@@ -145,6 +150,13 @@ class Feed:
             if fill is not None and fill.engine.pid == os.getpid():
                 stats += fill.engine.stats()
                 stats = replace(stats, wait_seconds=stats.wait_seconds + fill.wait_seconds)
+            if self.skips is not None:
+                skipped = self.skips.skipped
+                stats = replace(
+                    stats,
+                    skipped_units=len(skipped),
+                    skipped_samples=sum(found.stop - found.start for found in skipped),
+                )
             return stats
 
     def _exclusive(self) -> threading.Lock:
@@ -205,6 +217,7 @@ class Feed:
             pools=self._pools,
             block_windows=self._budget.block_windows,
             depth=self._budget.num_blocks,
+            skips=self.skips,
             predecessor=predecessor,
         )
 

@@ -13,6 +13,7 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from chunkstore.errors import CorruptionError
 from chunkstore.pipeline.transforming import DrawOrigin, lane_position
 from chunkstore.pipeline.unit import BlockArrays
 from chunkstore.plan.epoch import Task
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from chunkstore.pipeline.engine import Engine
     from chunkstore.pipeline.layout import SampleLayout
     from chunkstore.pipeline.pool import BlockPool
+    from chunkstore.pipeline.skipping import SkipRecord
     from chunkstore.pipeline.unit import UnitReader
     from chunkstore.plan.epoch import EpochPlan
 
@@ -91,6 +93,8 @@ class EpochFill:
     depth
         Blocks of a lane alive at a time.
 
+    skips
+        Where damage is noted and left out; None makes it an error.
     predecessor
         The fill of the epoch before: until all its blocks have memory, this one gets none.
 
@@ -118,6 +122,7 @@ class EpochFill:
         pools: Sequence[BlockPool],
         block_windows: int,
         depth: int,
+        skips: SkipRecord | None,
         predecessor: EpochFill | None = None,
     ) -> None:
         self.engine = engine
@@ -129,6 +134,7 @@ class EpochFill:
         self._pools = pools
         self._block_windows = block_windows
         self._depth = depth
+        self._skips = skips
         self._predecessor = predecessor
         self._is_waking = False
         self._lanes = [
@@ -301,10 +307,19 @@ class EpochFill:
         return tasks
 
     def _read(self, block: _Block, task: Task, reader: UnitReader) -> None:
-        reader.read_into(
-            task, block.arrays, origin=block.origin, is_consecutive=not self.plan.shuffle
-        )
+        is_damaged = False
+        try:
+            reader.read_into(
+                task, block.arrays, origin=block.origin, is_consecutive=not self.plan.shuffle
+            )
+        except CorruptionError as error:
+            if self._skips is None:
+                raise
+            self._skips.add(error, *self._layout.unit_samples(task.chunk))
+            is_damaged = True
         with self.engine.changed:
+            if is_damaged:
+                block.arrays.skip(task.dest)
             block.num_pending -= 1
             if not block.num_pending:
                 self.engine.changed.notify_all()

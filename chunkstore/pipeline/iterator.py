@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from chunkstore.errors import ChunkStoreWarning
 from chunkstore.pipeline.batches import BatchAssembler, LaneCursor
 
 if TYPE_CHECKING:
@@ -87,6 +89,7 @@ class BatchIterator:
             if self._ending:
                 raise RuntimeError(self._ending)
             raise StopIteration
+        self._warn_of_skipped()
         if self._step >= self._setup.num_batches:
             self._finish()
             raise StopIteration
@@ -98,9 +101,20 @@ class BatchIterator:
             self._raise_reason(fill)
         try:
             arrays = assembler.next_batch()
+            while arrays is None:
+                self._step += 1
+                self._progress.pass_over(mover=self._mover)
+                if self._step >= self._setup.num_batches:
+                    break
+                arrays = assembler.next_batch()
         except BaseException:
             self._give_up()
             raise
+        if arrays is None:
+            # The epoch ended with batches of which nothing was left.
+            self._finish()
+            self._warn_of_skipped()
+            raise StopIteration
         self._step += 1
         self._progress.deliver(len(arrays[0]), mover=self._mover)
         if self._is_followed and assembler.is_in_last_block:
@@ -121,8 +135,16 @@ class BatchIterator:
             empty_batch=self._setup.empty_arrays(),
             pools=self._feed.batch_pools,
             has_valid=self._setup.has_valid,
+            fills=self._setup.last != "keep",
+            skips=self._feed.skips,
         )
         return fill
+
+    def _warn_of_skipped(self) -> None:
+        """Tell the consumer what the threads have skipped since the last step."""
+        skips = self._feed.skips
+        while skips is not None and (found := skips.take_new()) is not None:
+            warnings.warn(str(found), ChunkStoreWarning, stacklevel=3)
 
     def _finish(self) -> None:
         self._ending = ""

@@ -202,6 +202,13 @@ class SampleLayout:
             return 0
         return int(np.searchsorted(self._first_units, unit, side="right")) - 1
 
+    def unit_samples(self, unit: int) -> tuple[int, int]:
+        """Return the numbers of a unit's samples, half-open."""
+        part = self.parts[self.part_of(unit)]
+        start = (unit - part.first_unit) * part.unit_length
+        stop = min(start + part.unit_length, part.num_samples)
+        return part.first_sample + start, part.first_sample + stop
+
     @cached_property
     def _first_units(self) -> NDArray[np.int64]:
         return np.array([part.first_unit for part in self.parts], np.int64)

@@ -10,6 +10,7 @@ from chunkstore.pipeline.feed import Feed
 from chunkstore.pipeline.iterator import BatchIterator
 from chunkstore.pipeline.progress import Progress
 from chunkstore.pipeline.setup import resolve_setup
+from chunkstore.pipeline.skipping import SkipRecord, check_on_corrupt
 from chunkstore.plan.random import stream_key
 from chunkstore.upper import resolve
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from chunkstore.pipeline.direct import Io
+    from chunkstore.pipeline.skipping import OnCorrupt, SkippedSamples
     from chunkstore.pipeline.source import ChunkSource
     from chunkstore.pipeline.stats import LoaderStats
     from chunkstore.pipeline.structure import Names
@@ -83,6 +85,12 @@ class Loader:
         Labels, or the name of their array, instead of ``weights``: classes come equally often.
     epoch_samples
         Length of an epoch with weights; by default as many samples as there are.
+    on_corrupt
+        What happens to samples of which a chunk is damaged. ``"raise"`` ends the iteration with a
+        CorruptionError. ``"skip"`` leaves the samples of that unit out, warns of each unit once,
+        and counts them in `stats`; `skipped` lists them. With ``last="keep"`` batches get shorter,
+        and one without samples is passed over; else samples of the same batch take the places,
+        ``"@valid"`` is False there, and a batch without samples is an error.
 
     Raises
     ------
@@ -135,7 +143,9 @@ class Loader:
         weights: ArrayLike | str | None = None,
         balance: ArrayLike | str | None = None,
         epoch_samples: int | None = None,
+        on_corrupt: OnCorrupt = "raise",
     ) -> None:
+        check_on_corrupt(on_corrupt)
         self._setup = setup = resolve_setup(
             arrays,
             names,
@@ -168,6 +178,7 @@ class Loader:
             "weights": weights,
             "balance": balance,
             "epoch_samples": epoch_samples,
+            "on_corrupt": on_corrupt,
         }
         self._progress = Progress(epoch)
         self._is_closed = False
@@ -178,6 +189,7 @@ class Loader:
             largest_block=setup.largest_block,
             batch_length=setup.batch_length,
             direct=setup.is_direct,
+            skips=SkipRecord() if on_corrupt == "skip" else None,
         )
 
     # ---------------------------------------------------------------- what it is
@@ -445,6 +457,17 @@ class Loader:
     def stats(self) -> LoaderStats:
         """Return what was read, and where the time went, since the loader was made."""
         return self._feed.stats(self._progress)
+
+    @property
+    def on_corrupt(self) -> OnCorrupt:
+        """What happens to samples of which a chunk is damaged."""
+        return self._other_arguments["on_corrupt"]  # type: ignore[no-any-return]  # was checked
+
+    @property
+    def skipped(self) -> tuple[SkippedSamples, ...]:
+        """What was left out so far because a chunk is damaged, by sample number."""
+        skips = self._feed.skips
+        return () if skips is None else skips.skipped
 
     def close(self) -> None:
         """End the threads and give up the memory; batches that the caller holds stay."""

@@ -55,6 +55,12 @@ class Progress:
             self.step += 1
             self._is_started = True
 
+    def pass_over(self, *, mover: object) -> None:
+        """Count a batch of which no sample could be read: a step, and nothing delivered."""
+        if mover is self._mover:
+            self.step += 1
+            self._is_started = True
+
     def finish(self, *, mover: object) -> None:
         """Go to the next epoch."""
         self.has_finished = True

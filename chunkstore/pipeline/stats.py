@@ -21,6 +21,8 @@ class LoaderStats:
         Units read: one chunk of every array.
     read_nbytes
         Encoded bytes read.
+    skipped_units, skipped_samples
+        Left out because a chunk is damaged, each once however many epochs met it.
     wait_seconds
         Time that the consumer waited for a batch: what the loader cost the training.
     fetch_seconds, decode_seconds, transform_seconds, scatter_seconds
@@ -32,6 +34,8 @@ class LoaderStats:
     samples: int = 0
     units: int = 0
     read_nbytes: int = 0
+    skipped_units: int = 0
+    skipped_samples: int = 0
     wait_seconds: float = 0.0
     fetch_seconds: float = 0.0
     decode_seconds: float = 0.0

@@ -43,20 +43,30 @@ class BlockArrays:
         For each array, and the sample numbers, shape ``(num_samples, *sample_shape)``.
     rows
         The same as opaque items where decoded chunks are moved as they are, see `row_view`.
+    skipped
+        Which samples are not there because a chunk is damaged, shape ``(num_samples,)``; None if
+        all are.
     """
 
-    __slots__ = ("arrays", "num_samples", "rows")
+    __slots__ = ("arrays", "num_samples", "rows", "skipped")
 
     def __init__(self, layout: SampleLayout, pools: Sequence[BlockPool], num_samples: int) -> None:
         self.num_samples = num_samples
         self.arrays: list[NDArray[Any]] = []
         self.rows: list[NDArray[Any]] = []
+        self.skipped: NDArray[np.bool_] | None = None
         for array, pool in zip(layout.arrays, pools, strict=False):
             values = pool.lease_array((num_samples, *array.sample_shape), array.dtype)
             self.arrays.append(values)
             self.rows.append(row_view(values) if array.is_moved else values)
         if layout.has_index:
             self.arrays.append(pools[-1].lease_array((num_samples,), np.dtype(np.int64)))
+
+    def skip(self, places: NDArray[np.int64]) -> None:
+        """Mark samples as not there."""
+        if self.skipped is None:
+            self.skipped = np.zeros(self.num_samples, np.bool_)
+        self.skipped[places] = True
 
 
 class UnitReader:

@@ -94,6 +94,12 @@ class ArrayReader:
         """
         if out.size == 0:
             return
+        try:
+            self._read_into(chunk_index, out)
+        except CorruptionError as error:
+            raise self._with_samples(error, chunk_index) from error.__cause__
+
+    def _read_into(self, chunk_index: int, out: NDArray[Any]) -> None:
         stored = out
         if self._dtype != self._metadata.dtype:
             stored = out.view(self._metadata.dtype).reshape(
@@ -103,6 +109,20 @@ class ArrayReader:
             self._read_cell_into(chunk_index, stored)
         else:
             self._read_band_into(chunk_index, stored)
+
+    def _with_samples(self, error: CorruptionError, chunk_index: int) -> CorruptionError:
+        """Return an error that also says which samples are lost with the chunk."""
+        if not self._metadata.shape:
+            return error
+        length = self._metadata.chunk_shape[0]
+        start = chunk_index * length
+        stop = min(start + length, self._metadata.shape[0])
+        return CorruptionError(
+            f"{error.message}; samples [{start}, {stop}) of array {self._node.path!r}",
+            error.path,
+            error.key,
+            error.offset,
+        )
 
     def read_chunk(self, chunk_index: int) -> NDArray[Any]:
         """Return one chunk in the reader's scratch: valid until the next call."""
