@@ -26,10 +26,13 @@ class Predictor:
         From the inputs of a batch to its outputs.
     digest
         Tells the model from another one; None for one that depends on what cannot be seen.
+    is_fresh
+        Whether each call returns memory of its own.
     """
 
     call: Callable[[Any], Any]
     digest: str | None
+    is_fresh: bool = False
 
 
 @contextlib.contextmanager
@@ -63,7 +66,7 @@ def open_model(
             digest = resolve(_KERAS, "model_digest")(asked)
             if digest is not None:
                 digest += class_code_digest([type(part) for part in _layers(asked)])
-        yield Predictor(asked.predict_on_batch, digest)
+        yield Predictor(asked.predict_on_batch, digest, is_fresh=True)
     elif any(kind.__module__.startswith("torch.nn.") for kind in type(model).__mro__):
         digest = tag
         if needs_digest:

@@ -44,6 +44,15 @@ def named_outputs(value: Any, names: Sequence[str] | None) -> dict[str, Any]:
     return dict(zip(given, parts, strict=True))
 
 
+def copied(value: Any) -> Any:
+    """Return outputs in memory of their own, in their structure."""
+    if isinstance(value, Mapping):
+        return {name: copied(part) for name, part in value.items()}
+    if isinstance(value, tuple | list):
+        return [copied(part) for part in value]
+    return np.array(value)
+
+
 def as_output(name: str, value: Any, count: int, dtype: DTypeLike | None) -> NDArray[Any]:
     """Return an output as an array in memory, checked and cast."""
     array = np.asarray(value)

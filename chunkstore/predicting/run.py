@@ -1,7 +1,8 @@
 """How do a model's outputs reach a file as they are computed?
 
-Batches are read in file order, the model runs on each, and the writer encodes and writes in its
-own threads while the next batch is computed. Memory stays at a loader's budget and a few chunks.
+Batches are read in file order and the model runs on each. A thread checks the outputs and hands
+them to the writer, which encodes and writes in threads of its own, while the next batch is
+computed. Memory stays at a loader's budget, a few batches of outputs and a few chunks.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import numpy as np
 from chunkstore import settings
 from chunkstore.errors import ChunkStoreWarning
 from chunkstore.pipeline.loader import Loader
+from chunkstore.predicting.behind import Behind
 from chunkstore.predicting.identity import function_digest
 from chunkstore.predicting.model import open_model
-from chunkstore.predicting.outputs import as_output, count_nan, named_outputs
+from chunkstore.predicting.outputs import as_output, copied, count_nan, named_outputs
 from chunkstore.predicting.resuming import (
     declare_outputs,
     is_checkpoint,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
+    from chunkstore.predicting.model import Predictor
     from chunkstore.store.store import Store
     from chunkstore.store.writer import Writer
 
@@ -164,9 +167,14 @@ def predict(
                 loader.num_samples, what="predicting", unit="samples", show=progress
             ) as move:
                 move(first)
-                results = _iter_results(loader, first, predictor.call, names, dtype)
-                nan_counts = _write(
-                    results, writer, loader, has_checkpoints=state is not None, move=move
+                nan_counts = _predict_into(
+                    writer,
+                    loader,
+                    predictor,
+                    names,
+                    dtype,
+                    has_checkpoints=state is not None,
+                    move=move,
                 )
     for name, nan_count in nan_counts.items():
         warnings.warn(
@@ -204,61 +212,78 @@ def _state_of(
     return json.loads(json.dumps(state))  # type: ignore[no-any-return]
 
 
-def _iter_results(
-    loader: Loader,
-    first: int,
-    call: Callable[[Any], Any],
-    names: Sequence[str] | None,
-    dtype: DTypeLike | None,
-) -> Iterator[tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]]:
-    """Yield outputs and kept arrays of the batches from a sample on."""
-    has_batches = len(loader) > 0
-    batches = loader.iter_epoch(0, first // loader.batch_size) if has_batches else ()
-    for inputs, kept in batches if has_batches else [loader.empty_batch]:
-        count = len(next(leaves(inputs)))
-        results = {
-            name: as_output(name, value, count, dtype)
-            for name, value in named_outputs(call(inputs), names).items()
-        }
-        if twice := sorted(set(results) & set(kept)):
-            raise ValueError(f"{', '.join(twice)}: name of an output and of an array to keep")
-        yield results, kept
-
-
-def _write(
-    results: Iterator[tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]],
+def _predict_into(
     writer: Writer,
     loader: Loader,
+    predictor: Predictor,
+    names: Sequence[str] | None,
+    dtype: DTypeLike | None,
     *,
     has_checkpoints: bool,
     move: Callable[[int], None],
 ) -> Counter[str]:
-    """Write all batches; return the samples with NaN of each output that has some."""
-    sizes = {"num_samples": loader.num_samples, "batch_size": loader.batch_size}
-    can_go_on = writer.num_samples > 0
-    nan_counts: Counter[str] = Counter()
+    """Compute and write what is missing; return the samples with NaN of each output with some."""
+    work = _Writing(writer, loader, names, dtype, has_checkpoints=has_checkpoints)
     try:
-        for computed, kept in results:
-            batch = {**computed, **kept}
-            if not writer.specs:
-                declare_outputs(writer, batch, **sizes)
-            before = writer.num_samples
-            writer.append_mapping(batch)
-            if has_checkpoints and is_checkpoint(
-                writer.num_samples,
-                [spec.chunk_length or 1 for spec in writer.specs.values()],
-                **sizes,
-            ):
-                writer.flush()
-                can_go_on = True
-            nan_counts.update({name: count_nan(array) for name, array in computed.items()})
-            move(writer.num_samples - before)
+        with Behind(work) as behind:
+            has_batches = len(loader) > 0
+            first = writer.num_samples // loader.batch_size
+            batches = loader.iter_epoch(0, first) if has_batches else [loader.empty_batch]
+            for inputs, kept in batches:
+                count = len(next(leaves(inputs)))
+                outputs = predictor.call(inputs)
+                if not predictor.is_fresh:
+                    # The function may fill the same memory again for the next batch.
+                    outputs = copied(outputs)
+                behind.put((count, outputs, kept))
+                move(count)
     except BaseException:
-        if has_checkpoints and can_go_on:
+        if has_checkpoints and work.can_go_on:
             # Back to the last checkpoint: what is behind it would end elsewhere in another run.
             writer.abort()
         raise
-    return +nan_counts
+    return +work.nan_counts
+
+
+class _Writing:
+    """Checks and writes the outputs of one batch after the other."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        loader: Loader,
+        names: Sequence[str] | None,
+        dtype: DTypeLike | None,
+        *,
+        has_checkpoints: bool,
+    ) -> None:
+        self._writer = writer
+        self._sizes = {"num_samples": loader.num_samples, "batch_size": loader.batch_size}
+        self._names, self._dtype = names, dtype
+        self._has_checkpoints = has_checkpoints
+        self.can_go_on = writer.num_samples > 0
+        self.nan_counts: Counter[str] = Counter()
+
+    def __call__(self, batch: tuple[int, Any, dict[str, NDArray[Any]]]) -> None:
+        count, outputs, kept = batch
+        writer = self._writer
+        computed = {
+            name: as_output(name, value, count, self._dtype)
+            for name, value in named_outputs(outputs, self._names).items()
+        }
+        if twice := sorted(set(computed) & set(kept)):
+            raise ValueError(f"{', '.join(twice)}: name of an output and of an array to keep")
+        if not writer.specs:
+            declare_outputs(writer, {**computed, **kept}, **self._sizes)
+        writer.append_mapping({**computed, **kept})
+        if self._has_checkpoints and is_checkpoint(
+            writer.num_samples,
+            [spec.chunk_length or 1 for spec in writer.specs.values()],
+            **self._sizes,
+        ):
+            writer.flush()
+            self.can_go_on = True
+        self.nan_counts.update({name: count_nan(array) for name, array in computed.items()})
 
 
 def _file_order_loader(

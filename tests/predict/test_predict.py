@@ -257,6 +257,25 @@ class Failing:
         return x
 
 
+def test_a_function_may_fill_the_same_memory_for_each_batch(arrays, source, out):
+    memory = np.empty((BATCH_SIZE, 3, 2), np.float32)
+
+    def model(x):
+        memory[: len(x)] = scale(x)
+        return memory[: len(x)]
+
+    cs.predict(model, source, out, arrays="x", batch_size=BATCH_SIZE)
+    np.testing.assert_array_equal(cs.load(out)["output"], scale(arrays["x"]))
+
+
+def test_the_defaults_of_the_caller_hold_in_the_thread_that_writes(source, out):
+    with cs.defaults(codec="gzip", chunk_nbytes=64):
+        cs.predict(scale, source, out, arrays="x", batch_size=BATCH_SIZE)
+    with cs.open(out) as store:
+        assert "gzip" in store["output"].codec
+        assert store["output"].num_chunks > 5
+
+
 @pytest.mark.parametrize("error", [RuntimeError("the model failed"), KeyboardInterrupt()])
 def test_an_error_of_the_model_leaves_the_partial_file_with_the_batches_before_it(
     arrays, source, out, error

@@ -105,7 +105,8 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(out, tmp_path, call):
     assert process.returncode == -9
     again = Model()
     predict(again, out)
-    assert len(again.lengths) < len(model.lengths) or call == 0
+    # The first checkpoint is behind the first batch, which is written while others are computed.
+    assert len(again.lengths) < len(model.lengths) or call < 5
     assert out.read_bytes() == whole.read_bytes()
 
 
