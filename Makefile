@@ -24,7 +24,7 @@ demo: .venv/.stamp
 	KERAS_BACKEND=jax $(PYTHON) examples/demo.py
 
 test: check
-	KERAS_BACKEND=jax CHUNKSTORE_REQUIRED="keras jax dask h5py xarray fsspec tensorstore PIL cramjam" \
+	KERAS_BACKEND=jax CHUNKSTORE_REQUIRED="keras jax dask h5py xarray fsspec tensorstore PIL cramjam matplotlib" \
 	    $(PYTHON) -m pytest
 
 check: .venv/.stamp
@@ -39,7 +39,7 @@ test-all: .venv-all/.stamp
 	    KERAS_BACKEND=$$backend CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest \
 	        $(wildcard chunkstore/adapters) tests/adapters; \
 	done
-	CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest tests/dask
+	CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest tests/dask tests/test_notebooks.py
 
 bench: .venv-bench/.stamp
 	$(PYTHON_BENCH) -m benchmarks.run
