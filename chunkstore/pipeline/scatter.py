@@ -14,8 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# NumPy's indexing has loops of its own for items of these sizes. For others it calls a function for
-# each, and `put`, which copies bytes, takes down to half the time.
+# NumPy's indexing has loops of its own for items of these sizes. For others it calls a function
+# each time, and `put`, which copies bytes, takes down to half as long.
 _INDEXED_NBYTES: Final = frozenset((1, 2, 4, 8, 16))
 # Samples of up to so many bytes are converted before they are moved: indexing converts them one
 # after the other, at a cost for each. Larger ones come out faster without the copy.
@@ -85,23 +85,48 @@ def take_samples(chunk: NDArray[Any], samples: NDArray[np.int64]) -> NDArray[Any
     samples
         Ascending, shape ``(n,)``, ``n`` at least 1. A sample that is repeated stands in a row.
     """
-    count, first = len(samples), int(samples[0])
-    if int(samples[-1]) - first + 1 == count and (samples[1:] > samples[:-1]).all():
-        return chunk[first : first + count]
+    if is_run(samples):
+        first = int(samples[0])
+        return chunk[first : first + len(samples)]
     return chunk[samples]
+
+
+def is_run(samples: NDArray[np.int64]) -> bool:
+    """Return whether ascending numbers, at least one, count up by one."""
+    spans = int(samples[-1]) - int(samples[0]) + 1
+    return spans == len(samples) and bool((samples[1:] > samples[:-1]).all())
 
 
 def place_into(
     samples: NDArray[Any], dest: NDArray[np.int64], out: NDArray[Any], *, is_consecutive: bool
 ) -> None:
     """Copy samples to their places; see `scatter_into`."""
-    sample_nbytes = out.dtype.itemsize * math.prod(out.shape[1:])
     if is_consecutive:
         start = int(dest[0])
         out[start : start + len(samples)] = samples
-    elif not sample_nbytes:
+    elif _is_rows(samples) and _is_rows(out):
+        _place_rows(samples, dest, out)
+    else:
+        _place_values(samples, dest, out)
+
+
+def _is_rows(array: NDArray[Any]) -> bool:
+    return array.dtype.kind == "V" and array.dtype.names is None and array.ndim == 1
+
+
+def _place_rows(rows: NDArray[Any], dest: NDArray[np.int64], out: NDArray[Any]) -> None:
+    if rows.itemsize in _INDEXED_NBYTES:
+        out[dest] = rows
+    else:
+        out.put(dest, rows)
+
+
+def _place_values(samples: NDArray[Any], dest: NDArray[np.int64], out: NDArray[Any]) -> None:
+    """Copy samples that may need another type."""
+    sample_nbytes = out.dtype.itemsize * math.prod(out.shape[1:])
+    if not sample_nbytes:
         return
-    elif samples.dtype == out.dtype and samples.flags.c_contiguous:
+    if samples.dtype == out.dtype and samples.flags.c_contiguous:
         _place_rows(row_view(samples), dest, row_view(out))
     elif sample_nbytes > _CONVERTED_NBYTES:
         out[dest] = samples
@@ -111,10 +136,3 @@ def place_into(
         for start in range(0, len(samples), step):
             slab = samples[start : start + step].astype(out.dtype, order="C", copy=False)
             _place_rows(row_view(slab), dest[start : start + step], rows)
-
-
-def _place_rows(rows: NDArray[np.void], dest: NDArray[np.int64], out: NDArray[np.void]) -> None:
-    if rows.itemsize in _INDEXED_NBYTES:
-        out[dest] = rows
-    else:
-        out.put(dest, rows)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chunkstore import system
-from chunkstore.pipeline.scatter import place_into, row_view, scatter_into, take_samples
+from chunkstore.pipeline.scatter import is_run, place_into, row_view, scatter_into, take_samples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,7 +152,6 @@ class UnitReader:
             part=part,
             unit=unit,
             samples=task.samples,
-            numbers=task.samples + unit * part.unit_length,
             dest=task.dest,
             block=block,
             origin=origin,
@@ -271,14 +270,18 @@ class _Piece:
     part: LayoutPart
     unit: int
     samples: NDArray[np.int64]
-    numbers: NDArray[np.int64]
     dest: NDArray[np.int64]
     block: BlockArrays
     origin: DrawOrigin
     is_consecutive: bool
 
     @property
+    def numbers(self) -> NDArray[np.int64]:
+        """The samples' places in the part."""
+        return self.samples + self.unit * self.part.unit_length
+
+    @property
     def is_whole_unit(self) -> bool:
         """Whether each sample of a unit of full length comes once."""
         length = self.part.unit_length
-        return len(self.samples) == length and bool((np.diff(self.samples) == 1).all())
+        return len(self.samples) == length and is_run(self.samples)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from chunkstore.plan.sorting import sort_random_words
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -27,11 +29,6 @@ MIXING: Final = 7
 IMPORT_ORDER: Final = 8
 
 _STREAM_FAMILY: Final = b"chunkst1"
-_LEAST_BUCKETED: Final = 4096
-# So many words in a bucket, on average, leave none with more than half a row.
-_BUCKET_LENGTH: Final = 64
-_MOST_BUCKET_BITS: Final = 16
-_ROW_LENGTH: Final = 256
 _RECORD: Final = struct.Struct("<8sQQQQQ")
 
 
@@ -102,34 +99,16 @@ def keyed_permutation(
     """
     if size <= 1:
         return np.zeros(size, np.int64)
-    words = np.random.Philox(key=stream_key(seed, epoch, purpose, a, b)).random_raw(size)
+    philox = np.random.Philox(key=stream_key(seed, epoch, purpose, a, b))
     position_mask = np.uint64((1 << (size - 1).bit_length()) - 1)
-    words &= ~position_mask
-    words |= np.arange(size, dtype=np.uint64)
-    words = _sorted_words(words)
+
+    def draw(start: int, stop: int) -> NDArray[np.uint64]:
+        words = philox.random_raw(stop - start)
+        words &= ~position_mask
+        words |= np.arange(start, stop, dtype=np.uint64)
+        return words
+
+    words = sort_random_words(draw, size)
     words &= position_mask
     permutation: NDArray[np.int64] = words.view(np.int64)
     return permutation
-
-
-def _sorted_words(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return random words sorted.
-
-    Dealt to buckets by their first bits, which is a radix sort in NumPy, they stand in the bucket
-    where they belong. While no bucket is longer than half a row, rows sorted twice, the second time
-    shifted by half a row, bring each word to its place: a bucket lies in a row of the first or of
-    the second time. NumPy sorts rows of up to 256 words ten times as fast as long ones.
-    """
-    if len(words) < _LEAST_BUCKETED:
-        words.sort()
-        return words
-    num_bits = min(_MOST_BUCKET_BITS, (len(words) // _BUCKET_LENGTH).bit_length())
-    buckets = (words >> np.uint64(64 - num_bits)).astype(np.uint16)
-    words = words.take(np.argsort(buckets, kind="stable"), mode="clip")
-    for start in (0, _ROW_LENGTH // 2):
-        stop = start + (len(words) - start) // _ROW_LENGTH * _ROW_LENGTH
-        words[start:stop].reshape(-1, _ROW_LENGTH).sort(axis=1)
-        words[stop:].sort()
-    if (words[1:] < words[:-1]).any():
-        words.sort()
-    return words

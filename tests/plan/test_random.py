@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chunkstore.plan.random import CHUNK_ORDER, _sorted_words, keyed_permutation, stream_key
+from chunkstore.plan.random import CHUNK_ORDER, keyed_permutation, stream_key
 
 
 @given(size=st.integers(0, 3000), seed=st.integers(0, 2**64 - 1))
@@ -25,19 +25,12 @@ def test_permutation_is_pinned():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("size", [4095, 4096, 4223, 4224, 4351, 70_000, 1_100_000])
+@pytest.mark.parametrize("size", [4095, 4096, 15_001, 70_000, 1_100_000])
 def test_permutations_of_any_size_are_the_words_sorted_by_their_first_bits(size):
     words = np.random.Philox(key=stream_key(11)).random_raw(size)
     mask = np.uint64((1 << (size - 1).bit_length()) - 1)
     expected = np.argsort(words & ~mask, kind="stable")
     assert np.array_equal(keyed_permutation(size, seed=11), expected)
-
-
-@given(size=st.integers(4096, 6000), width=st.integers(1, 64), seed=st.integers(0, 1000))
-def test_words_with_equal_first_bits_are_sorted_too(size, width, seed):
-    # Random words spread evenly over the buckets; others may all fall into one.
-    words = np.random.Philox(seed).random_raw(size) >> np.uint64(64 - width)
-    assert np.array_equal(_sorted_words(words.copy()), np.sort(words))
 
 
 def test_key_is_pinned():
