@@ -72,12 +72,13 @@ def run(settings: Settings) -> list[Result]:
                 grown_nbytes,
                 backend=backend,
                 folder=settings.folder,
-                num_batches=64 + 8 * num_batches,
+                num_batches=9 * num_batches,
+                num_short=num_batches,
             )
         results.append(
             Result(
                 case="predict",
-                name=f"memory beside a run of 64 batches, {backend}",
+                name=f"memory beside a run of {num_batches} batches, {backend}",
                 values=[grown["nbytes"] / MIB],
                 direction="at most",
                 limit=_MEMORY_LIMIT_NBYTES / MIB,
@@ -124,7 +125,7 @@ def compare(
     return {"seconds": seconds, "processor_seconds": processor_seconds, "nbytes": nbytes}
 
 
-def grown_nbytes(backend: str, folder: str, num_batches: int) -> Any:
+def grown_nbytes(backend: str, folder: str, num_batches: int, num_short: int) -> Any:
     """Return by how much the peak memory of a long run is above that of a short one."""
     keras = import_keras(backend)
     model, inputs = _dense(keras, 1)
@@ -144,7 +145,7 @@ def grown_nbytes(backend: str, folder: str, num_batches: int) -> Any:
             (name,) = store
             return int(store[name].nbytes)
 
-    run_over(64)
+    run_over(num_short)
     before = _peak_nbytes()
     output_nbytes = run_over(num_batches)
     grown = _peak_nbytes() - before
