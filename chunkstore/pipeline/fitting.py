@@ -38,7 +38,7 @@ def chunk_sources(names: Sequence[str], values: Sequence[Any]) -> list[ChunkSour
     if stored:
         length = unit_source(stored).chunk_length
     else:
-        sample_nbytes = sum(value.nbytes // max(len(value), 1) for value in values)
+        sample_nbytes = sum(math.prod(value.shape[1:]) * value.dtype.itemsize for value in values)
         length = max(1, DEFAULT_CHUNK_NBYTES // max(sample_nbytes, 1))
     return [
         MemorySource(name, value, chunk_length=length) if isinstance(value, np.ndarray) else value

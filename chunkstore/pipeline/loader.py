@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from chunkstore.errors import ChunkStoreWarning
 from chunkstore.pipeline.feed import Feed
 from chunkstore.pipeline.iterator import BatchIterator
 from chunkstore.pipeline.progress import Progress
@@ -182,6 +184,7 @@ class Loader:
         }
         self._progress = Progress(epoch)
         self._is_closed = False
+        self._has_warned = False
         self._feed = Feed(
             setup.layout,
             setup.budget,
@@ -468,6 +471,42 @@ class Loader:
         """What was left out so far because a chunk is damaged, by sample number."""
         skips = self._feed.skips
         return () if skips is None else skips.skipped
+
+    def diagnose(self, labels: str | None = None, *, warn: bool = True) -> Any:
+        """Say how well the batches are mixed, and what would mix them better.
+
+        Reads one array of labels and nothing else.
+
+        Parameters
+        ----------
+        labels
+            Name of an array: classes (integers, strings, booleans, one-hot rows) or values. None
+            takes a random projection of the widest array, of some units.
+        warn
+            Whether to warn, once for a loader, where a batch is worth less than half its samples.
+
+        Returns
+        -------
+        diagnosis
+            Print it, plot it, or take its numbers; see `chunkstore.diagnosing.Diagnosis`.
+
+        Warns
+        -----
+        ChunkStoreWarning
+            Labels are grouped inside chunks, so that training suffers; says what to do.
+
+        Examples
+        --------
+        >>> arrays = {"x": np.zeros((4000, 512)), "y": np.arange(4000) % 10}
+        >>> with Loader(arrays, ("x", "y"), batch_size=64) as loader:
+        ...     loader.diagnose("y").is_poor
+        False
+        """
+        diagnosis = resolve("chunkstore.diagnosing", "diagnose")(self, self._setup, labels)
+        if warn and diagnosis.is_poor and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(diagnosis.advice, ChunkStoreWarning, stacklevel=2)
+        return diagnosis
 
     def close(self) -> None:
         """End the threads and give up the memory; batches that the caller holds stay."""

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
+
+from chunkstore.upper import resolve
 
 if TYPE_CHECKING:
     from chunkstore.pipeline.unit import UnitReader
+
+# Less than this part of the threads' time is no waiting worth a change.
+_NO_WAIT: Final = 0.02
+_ADVICE: Final = {
+    "fetch": "the disk limits; a codec with a better ratio reads less, io= chooses how it reads",
+    "decode": "decoding limits; lz4 decodes fastest, and threads= may use more cores",
+    "transform": "your transforms limit; store their result, or do them in the model",
+    "scatter": "copying limits; smaller dtypes or fewer arrays move less",
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,50 @@ class LoaderStats:
     decode_seconds: float = 0.0
     transform_seconds: float = 0.0
     scatter_seconds: float = 0.0
+
+    @property
+    def thread_seconds(self) -> dict[str, float]:
+        """Time of the reading threads by what they did."""
+        return {
+            "fetch": self.fetch_seconds,
+            "decode": self.decode_seconds,
+            "transform": self.transform_seconds,
+            "scatter": self.scatter_seconds,
+        }
+
+    @property
+    def advice(self) -> str:
+        """What would make the loader faster, in a sentence."""
+        times = self.thread_seconds
+        total = sum(times.values())
+        if not self.batches or total <= 0:
+            return "nothing was read yet"
+        if self.wait_seconds < _NO_WAIT * total:
+            return "the consumer hardly waits: the loader is not what limits it"
+        what = max(times, key=lambda name: times[name])
+        return f"{times[what] / total:.0%} of the threads' time is {what}: {_ADVICE[what]}"
+
+    def __str__(self) -> str:
+        total = sum(self.thread_seconds.values())
+        shares = ", ".join(
+            f"{name} {seconds / total if total else 0:.0%}"
+            for name, seconds in self.thread_seconds.items()
+        )
+        read = (
+            f"{self.batches:,} batches, {self.samples:,} samples, {self.read_nbytes:,} bytes read "
+            f"in {self.units:,} units"
+        )
+        times = f"waited {self.wait_seconds:.3f} s for data; threads worked {total:.3f} s: {shares}"
+        lines = [read, times, self.advice]
+        if self.skipped_units:
+            lines.append(
+                f"skipped {self.skipped_samples:,} samples in {self.skipped_units:,} damaged units"
+            )
+        return "\n".join(lines)
+
+    def plot(self) -> Any:
+        """Return a picture of where the time went, a ``matplotlib.figure.Figure``."""
+        return resolve("chunkstore.plotting", "plot_stats")(self)
 
     @classmethod
     def of_reader(cls, reader: UnitReader) -> LoaderStats:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 
 def intraclass_correlation(histograms: ArrayLike) -> float:
@@ -55,6 +55,133 @@ def intraclass_correlation(histograms: ArrayLike) -> float:
     spread = between + (typical_length - 1) * within
     # One class only: every chunk is like every other.
     return (between - within) / spread if spread > 0 else 0.0
+
+
+def class_correlation(units: ArrayLike, classes: ArrayLike) -> float:
+    """Return rho of labels given sample by sample; see `intraclass_correlation`.
+
+    Memory follows the samples, not chunks times classes.
+
+    Parameters
+    ----------
+    units
+        The chunk of each sample, shape ``(n,)``, integers from 0.
+    classes
+        Its class, same shape, integers from 0.
+
+    Examples
+    --------
+    >>> class_correlation([0, 0, 1, 1], [5, 5, 2, 2])
+    1.0
+    """
+    chunks, labels = np.asarray(units, np.int64), np.asarray(classes, np.int64)
+    lengths = np.bincount(chunks).astype(np.float64)
+    num_classes = int(labels.max(initial=0)) + 1
+    pairs, counts = np.unique(chunks * num_classes + labels, return_counts=True)
+    # Squared shares of a chunk, times its length, over all chunks and classes.
+    squares = float((counts.astype(np.float64) ** 2 / lengths[pairs // num_classes]).sum())
+    totals = np.bincount(labels).astype(np.float64)
+    return _correlation(lengths, squares, float((totals**2).sum()) / len(labels), len(labels))
+
+
+def value_correlation(units: ArrayLike, values: ArrayLike) -> float:
+    """Return rho of numbers: the share of their variance that lies between chunks, corrected.
+
+    One-way analysis of variance, as for labels with their classes as numbers.
+
+    Parameters
+    ----------
+    units
+        The chunk of each sample, shape ``(n,)``, integers from 0.
+    values
+        Finite numbers, same shape.
+
+    Examples
+    --------
+    >>> round(value_correlation(np.repeat(np.arange(50), 20), np.arange(1000)), 3)
+    1.0
+    """
+    chunks, numbers = np.asarray(units, np.int64), np.asarray(values, np.float64)
+    numbers = numbers - numbers.mean()
+    lengths = np.bincount(chunks).astype(np.float64)
+    sums = np.bincount(chunks, weights=numbers)
+    is_there = lengths > 0
+    squares = float((sums[is_there] ** 2 / lengths[is_there]).sum())
+    return _correlation(lengths, squares, 0.0, float((numbers**2).sum()))
+
+
+def _correlation(
+    lengths: NDArray[np.float64], squares: float, mean_square: float, total_square: float
+) -> float:
+    """Return rho from sums of squares: of the chunks' means, of the mean, of all values."""
+    lengths = lengths[lengths > 0]
+    num_chunks, num_samples = len(lengths), float(lengths.sum())
+    if num_chunks < 2 or num_samples <= num_chunks:
+        raise ValueError(
+            f"rho needs two chunks and a chunk of two samples, got {num_chunks} chunks "
+            f"with {num_samples:.0f} samples"
+        )
+    between = (squares - mean_square) / (num_chunks - 1)
+    within = (total_square - squares) / (num_samples - num_chunks)
+    typical_length = (num_samples - float((lengths**2).sum()) / num_samples) / (num_chunks - 1)
+    spread = between + (typical_length - 1) * within
+    # Rounding leaves a little where there is nothing.
+    return (between - within) / spread if spread > 1e-12 * max(total_square, 1e-300) else 0.0
+
+
+def correlation_error(rho: float, *, num_chunks: int, chunk_length: float) -> float:
+    """Return the standard error of rho (Fisher, 1925, for chunks of one length).
+
+    Parameters
+    ----------
+    rho
+        As estimated.
+    num_chunks, chunk_length
+        That it was estimated from; the mean length.
+
+    Examples
+    --------
+    >>> round(correlation_error(0.0, num_chunks=100, chunk_length=100), 4)
+    0.0014
+    """
+    if num_chunks < 2 or chunk_length <= 1:
+        return 1.0
+    spread = (1 - rho) * (1 + (chunk_length - 1) * rho)
+    return abs(spread) * math.sqrt(2 / (chunk_length * (chunk_length - 1) * (num_chunks - 1)))
+
+
+def label_entropy(counts: ArrayLike) -> float:
+    """Return the entropy of class counts in bits.
+
+    Examples
+    --------
+    >>> label_entropy([5, 5, 0])
+    1.0
+    """
+    shares = np.asarray(counts, np.float64)
+    shares = shares[shares > 0] / shares.sum()
+    return float(-(shares * np.log2(shares)).sum()) + 0.0
+
+
+def expected_entropy(overall: float, *, num_classes: int, effective: float) -> float:
+    """Return the mean label entropy of batches, in bits (Miller, 1955).
+
+    Parameters
+    ----------
+    overall
+        Entropy of all labels.
+    num_classes
+        That occur.
+    effective
+        Independent samples that a batch is worth; the formula is good from several times the number
+        of classes on.
+
+    Examples
+    --------
+    >>> round(expected_entropy(math.log2(10), num_classes=10, effective=128), 2)
+    3.27
+    """
+    return max(0.0, overall - (num_classes - 1) / (2 * effective * math.log(2)))
 
 
 def effective_batch_size(

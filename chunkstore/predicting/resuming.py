@@ -23,6 +23,7 @@ from chunkstore.errors import (
     FormatError,
     IncompleteError,
 )
+from chunkstore.pipeline.fitting import known_array
 from chunkstore.store.creating import append, create
 from chunkstore.store.spec import ArraySpec
 from chunkstore.store.store import PARTIAL_SUFFIX, open_store
@@ -57,6 +58,8 @@ def source_digest(arrays: Mapping[str, Any], names: Iterable[str]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name in names:
         array = arrays.get(name)
+        if array is not None:
+            array = known_array(name, array)
         if isinstance(array, np.ndarray):
             digest.update(f"{name} {array.shape} {array.dtype.str} ".encode())
             raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
