@@ -224,7 +224,9 @@ def test_a_path_without_a_field_keeps_the_newest_epoch_and_an_unknown_field_is_n
     model = make_model()
     model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
     arrays = {"x": x, "y": np.arange(NUM_SAMPLES) % 5}
-    newest = PredictEachEpoch(arrays, tmp_path / "newest.zarr.zip", arrays="x")
+    newest = PredictEachEpoch(
+        arrays, tmp_path / "newest.zarr.zip", arrays="x", batch_size=BATCH_SIZE
+    )
     with cs.Loader(arrays, ("x", "y"), batch_size=BATCH_SIZE) as loader:
         model.fit(loader.keras(), epochs=2, callbacks=[newest], verbose=0)
         got = cs.load(tmp_path / "newest.zarr.zip")["output"]
