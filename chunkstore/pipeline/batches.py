@@ -53,6 +53,7 @@ class LaneCursor:
         "_force_at",
         "_i",
         "_k",
+        "_last_block",
         "_length",
         "_num_samples",
         "_offset",
@@ -68,6 +69,7 @@ class LaneCursor:
         self._num_samples = fill.num_samples(i)
         self._position = self._taken_from = min(step * self._batch_size, self._length)
         self._bounds = fill.bounds(i)
+        self._last_block = len(self._bounds) - 2
         # The block that is read, or is to be entered next.
         self._k = fill.first_block(i)
         self._block: BlockArrays | None = None
@@ -77,12 +79,13 @@ class LaneCursor:
     @property
     def is_in_last_block(self) -> bool:
         """Whether no block follows."""
-        return self._k >= len(self._bounds) - 2
+        return self._k >= self._last_block
 
     @property
     def batch_length(self) -> int:
         """Samples of the lane's part of the next batch: fewer at the lane's end."""
-        return min(self._batch_size, self._length - self._position)
+        count = self._length - self._position
+        return count if count < self._batch_size else self._batch_size
 
     def take_views(self) -> list[NDArray[Any]] | None:
         """Return the lane's part of the next batch as slices, or None to have it copied."""
@@ -199,6 +202,7 @@ class BatchAssembler:
         skips: SkipRecord | None = None,
     ) -> None:
         self._cursors = cursors
+        self._only_cursor = cursors[0] if len(cursors) == 1 else None
         self._empty_batch = empty_batch
         self._pools = pools
         self._has_valid = has_valid
@@ -208,6 +212,8 @@ class BatchAssembler:
     @property
     def is_in_last_block(self) -> bool:
         """Whether all lanes are in their last block."""
+        if self._only_cursor is not None:
+            return self._only_cursor.is_in_last_block
         return all(cursor.is_in_last_block for cursor in self._cursors)
 
     def next_batch(self) -> list[NDArray[Any]] | None:
@@ -220,10 +226,8 @@ class BatchAssembler:
         CorruptionError
             All samples of a batch that is to be full were skipped.
         """
-        arrays = None
         missing: NDArray[np.bool_] | None = None
-        if len(self._cursors) == 1:
-            arrays = self._cursors[0].take_views()
+        arrays = None if self._only_cursor is None else self._only_cursor.take_views()
         if arrays is None:
             arrays, missing = self._copy_batch()
         if self._has_valid:
