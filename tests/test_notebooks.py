@@ -42,6 +42,7 @@ def test_there_are_notebooks():
         "01_train_on_data_larger_than_memory",
         "02_features_to_disk",
         "03_torch_and_resuming",
+        "04_from_a_bcolz_folder",
     ]
 
 

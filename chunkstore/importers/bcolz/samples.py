@@ -235,7 +235,7 @@ class BcolzSamples:
             samples = np.empty((stop - start, *array.shape[1:]), array.dtype)
             self._read_into(name, start, samples, valid, notes, counts)
             arrays[name] = samples
-            _add(counts, f"samples of {name!r} that are all zero", count_zero(samples))
+            _add(counts, f"samples of {name!r} that are all zero", count_zero(samples, valid))
         if self._salvage:
             arrays[VALID] = valid
             _add(counts, "samples that could not be read", int(np.count_nonzero(~valid)))
@@ -389,14 +389,17 @@ class RaggedJson:
             raise CorruptionError(f"array {self._array.name!r}, sample {i}: {error}") from None
 
 
-def count_zero(samples: NDArray[Any]) -> int:
-    """Return how many samples are zero in every byte, of samples of more than one element."""
+def count_zero(samples: NDArray[Any], counted: NDArray[np.bool_]) -> int:
+    """Return how many of the counted samples are zero in every byte.
+
+    Samples of one element are none: a zero among numbers is nothing odd.
+    """
     if samples.ndim < 2 or samples.size == 0:
         return 0
     rows = np.ascontiguousarray(samples).reshape(len(samples), -1).view(np.uint8)
     # Nearly every sample shows by a few of its bytes that it is not.
     stride = max(1, rows.shape[1] // 16)
-    dark = np.flatnonzero(~rows[:, ::stride].any(axis=1))
+    dark = np.flatnonzero(~rows[:, ::stride].any(axis=1) & counted)
     return sum(not rows[i].any() for i in dark.tolist())
 
 

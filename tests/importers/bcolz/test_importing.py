@@ -219,9 +219,11 @@ def test_counting_zero_samples_looks_at_every_byte():
     samples = np.zeros((5, 40, 30), np.uint8)
     samples[1, 39, 29] = 1
     samples[3, 0, 1] = 1
-    assert count_zero(samples) == 3
-    assert count_zero(np.zeros(5)) == 0
-    assert count_zero(np.zeros((5, 0))) == 0
+    everything = np.ones(5, bool)
+    assert count_zero(samples, everything) == 3
+    assert count_zero(samples, np.arange(5) > 0) == 2
+    assert count_zero(np.zeros(5), everything) == 0
+    assert count_zero(np.zeros((5, 0)), everything) == 0
 
 
 @pytest.mark.parametrize(
