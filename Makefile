@@ -16,6 +16,8 @@ PYTHON = .venv/bin/python
 PYTHON_ALL = .venv-all/bin/python
 PYTHON_BENCH = .venv-bench/bin/python
 BACKENDS = jax torch tensorflow
+REQUIRED = keras jax dask h5py xarray fsspec tensorstore PIL cramjam matplotlib
+BCOLZ_IF_IT_HAS_WHEELS = 'import sys; print("bcolz" * (sys.version_info < (3, 13)))'
 
 .DELETE_ON_ERROR:
 .PHONY: demo test test-all check bench bench-peers docs clean
@@ -24,7 +26,7 @@ demo: .venv/.stamp
 	KERAS_BACKEND=jax $(PYTHON) examples/demo.py
 
 test: check
-	KERAS_BACKEND=jax CHUNKSTORE_REQUIRED="keras jax dask h5py xarray fsspec tensorstore PIL cramjam matplotlib" \
+	KERAS_BACKEND=jax CHUNKSTORE_REQUIRED="$(REQUIRED) $$($(PYTHON) -c $(BCOLZ_IF_IT_HAS_WHEELS))" \
 	    $(PYTHON) -m pytest
 
 check: .venv/.stamp
