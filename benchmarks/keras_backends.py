@@ -1,4 +1,4 @@
-"""Which of Keras' backends can be measured here, and by which interpreter?"""
+"""Which frameworks, Keras on them or alone, can be measured here, and by which interpreter?"""
 
 from __future__ import annotations
 
@@ -11,29 +11,37 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.probe import REPOSITORY
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks.result import Settings
 
 BACKENDS = ("jax", "torch", "tensorflow")
 _ALL = REPOSITORY / ".venv-all" / "bin" / "python"
 
 
-def interpreters(settings: Settings) -> dict[str, str]:
-    """Return an interpreter that has keras and the backend, for each backend that there is.
+def interpreters(settings: Settings, *, needs: Sequence[str] = ("keras",)) -> dict[str, str]:
+    """Return an interpreter that has the backend, for each backend that there is.
 
     This one, or else the environment that ``make test-all`` makes; a quick run takes one backend
     of this one.
+
+    Parameters
+    ----------
+    settings
+        Of the run.
+    needs
+        Packages that it must have too.
     """
     found: dict[str, str] = {}
-    if importlib.util.find_spec("keras") is not None:
-        for backend in BACKENDS:
-            if importlib.util.find_spec(backend) is not None:
-                found[backend] = sys.executable
+    for backend in BACKENDS:
+        if all(importlib.util.find_spec(name) is not None for name in (*needs, backend)):
+            found[backend] = sys.executable
     if not settings.has_optional_peers:
         return dict(list(found.items())[:1])
     if _ALL.exists():
         code = (
             "import importlib.util as u; "
-            f"print(*[b for b in {BACKENDS!r} if u.find_spec('keras') and u.find_spec(b)])"
+            f"print(*[b for b in {BACKENDS!r} if all(map(u.find_spec, [*{(*needs,)!r}, b]))])"
         )
         output = subprocess.check_output([_ALL, "-c", code], text=True)
         for backend in output.split():

@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import environment, report
-from benchmarks.cases import importing, loading, opening, predicting, reading, training, writing
+from benchmarks.cases import (
+    adapters,
+    importing,
+    loading,
+    opening,
+    predicting,
+    reading,
+    training,
+    writing,
+)
 from benchmarks.data_sets import DATA_SETS
 from benchmarks.probe import REPOSITORY
 from benchmarks.result import Settings
@@ -33,6 +42,7 @@ CASES: dict[str, Callable[[Settings], list[Result]]] = {
     "check": reading.run_checks,
     "import": importing.run,
     "load": loading.run,
+    "adapters": adapters.run,
     "predict": predicting.run,
     "train": training.run,
 }
