@@ -2,7 +2,7 @@
 #
 #   make demo      photographs into one file, a model trained from it, features streamed back
 #   make test      lint, types, tests, doctests (Keras on JAX)
-#   make test-all  the framework tests on each of Keras' backends, and dask's cluster (installs torch and tensorflow)
+#   make test-all  the framework tests on each of Keras' backends, dask's cluster, the documentation (installs torch and tensorflow)
 #   make check     lint, format and types only
 #   make bench     the numbers, beside their peers
 #   make bench-peers  environments for the peers that need one of their own
@@ -41,7 +41,7 @@ test-all: .venv-all/.stamp
 	    KERAS_BACKEND=$$backend CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest \
 	        $(wildcard chunkstore/adapters) tests/adapters; \
 	done
-	CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest tests/dask tests/test_notebooks.py
+	CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest tests/dask tests/test_notebooks.py tests/test_docs.py
 
 bench: .venv-bench/.stamp
 	$(PYTHON_BENCH) -m benchmarks.run
