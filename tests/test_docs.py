@@ -99,7 +99,9 @@ def run_blocks(text: str, name: str, packages: frozenset[str] = frozenset()) -> 
 
 def run_ranks(code: str, name: str) -> None:
     """Run a program as torchrun does, in as many processes as ranks."""
-    Path(name).write_text(code, encoding="utf-8")
+    # Threads of torch 2.13 abort now and then as the interpreter ends behind a
+    # DistributedDataParallel, whatever loads its data: a rank that came to its end just ends.
+    Path(name).write_text(f"{code}\nimport os\n\nos._exit(0)\n", encoding="utf-8")
     launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={NUM_RANKS}", name]
     subprocess.run([sys.executable, "-m", *launcher], check=True)
 

@@ -1,15 +1,14 @@
 """What does a framework's view of a loader cost, beyond the loader's own iteration?
 
-Every side iterates over the same file with a loader of its own, and each batch is timed. What
-counts is the median over the batches of an epoch: a batch that is there, without the wait for a
-window. JAX moves a batch to its device whoever asks for it, so its peer is the loader with a plain
-``jax.device_put`` of each batch.
+Two sides iterate over the same file, each with a loader of its own, and take turns batch by batch:
+what else the machine does, and where memory lies, meets both. What counts is the median over the
+batches of an epoch: a batch that is there, without the wait for a window. JAX moves a batch to its
+device whoever asks for it, so its peer is the loader with a plain ``jax.device_put`` of each batch.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import statistics
 import sys
 import time
@@ -20,10 +19,11 @@ import numpy as np
 import chunkstore as cs
 from benchmarks.keras_backends import interpreters, missing_backends
 from benchmarks.probe import Session
-from benchmarks.result import MIB, Result, measure_in_turns
+from benchmarks.result import MIB, Result
+from benchmarks.values import WrongValuesError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from benchmarks.result import Settings
 
@@ -68,16 +68,27 @@ def run(settings: Settings) -> list[Result]:
             for row in _COMPARED[framework]
             if settings.has_optional_peers or row[1] not in _SLOW
         ]
-        with Session(python) as session:
-            measured = session.call(
-                measure_sides,
-                path=path,
-                sides=sorted({side for _, *pair, _ in compared for side in pair}),
-                rounds=settings.rounds,
+        for title, ours, peer, is_promised in compared:
+            with Session(python) as session:
+                measured = session.call(
+                    compare, path=path, ours=ours, peer=peer, rounds=settings.rounds
+                )
+            results.append(
+                Result(
+                    case="adapters",
+                    name=f"{framework}: {title}",
+                    values=[(a - b) * 1e6 for a, b in measured],
+                    direction="at most",
+                    limit=_LIMIT_MICROSECONDS if is_promised else None,
+                    conditions=(
+                        f"batches of {_BATCH_NBYTES / 1e6:.1f} MB, {num_batches} an epoch, warm "
+                        f"page cache; beside: {peer}"
+                    ),
+                    ours_seconds=statistics.median(a for a, _ in measured),
+                    peer_seconds=statistics.median(b for _, b in measured),
+                    unit="us",
+                )
             )
-        results += [
-            _result(framework, *row, measured=measured, num_batches=num_batches) for row in compared
-        ]
     return results
 
 
@@ -91,73 +102,42 @@ def _write_file(folder: str, num_batches: int) -> str:
     return path
 
 
-def _result(
-    framework: str,
-    title: str,
-    ours: str,
-    peer: str,
-    is_promised: bool,
-    *,
-    measured: dict[str, Any],
-    num_batches: int,
-) -> Result:
-    typical, mean = measured["typical_seconds"], measured["mean_seconds"]
-    return Result(
-        case="adapters",
-        name=f"{framework}: {title}",
-        values=[(a - b) * 1e6 for a, b in zip(typical[ours], typical[peer], strict=True)],
-        direction="at most",
-        limit=_LIMIT_MICROSECONDS if is_promised else None,
-        conditions=(
-            f"batches of {_BATCH_NBYTES / 1e6:.1f} MB, {num_batches} an epoch, warm page cache; "
-            f"beside: {peer}"
-        ),
-        ours_seconds=statistics.median(typical[ours]),
-        peer_seconds=statistics.median(typical[peer]),
-        unit="us",
-        details={"mean_seconds": {side: mean[side] for side in (ours, peer)}},
-    )
-
-
-def measure_sides(path: str, sides: list[str], rounds: int) -> Any:
-    """Return the seconds of a batch for each side and round: the epoch's median, and its mean."""
+def compare(path: str, ours: str, peer: str, rounds: int) -> Any:
+    """Return the seconds of a batch on both sides, the median of an epoch, round by round."""
     sum_of_labels = int(cs.load(path, ["y"])["y"].sum(dtype=np.int64))
-    times: dict[str, list[list[float]]] = {side: [] for side in sides}
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(cs.open(path))
-        measure = []
-        for side in sides:
+        sides = []
+        for side in (ours, peer):
             loader = stack.enter_context(
                 cs.Loader(store, ("x", "y"), batch_size=_BATCH_SIZE, memory=_MEMORY, seed=_SEED)
             )
-            batches = _SIDES[side](loader)
-            measure.append(functools.partial(_time_epoch, batches, times[side], sum_of_labels))
-        measure_in_turns(measure, rounds=rounds)
-    # The first round warms up.
-    return {
-        "typical_seconds": {
-            side: [statistics.median(epoch) for epoch in times[side][1:]] for side in sides
-        },
-        "mean_seconds": {
-            side: statistics.median(statistics.fmean(epoch) for epoch in times[side][1:])
-            for side in sides
-        },
-    }
+            sides.append(_SIDES[side](loader))
+        # The first round warms up.
+        return [_time_epoch(sides, sum_of_labels) for _ in range(rounds + 1)][1:]
 
 
-def _time_epoch(batches: Iterable[Any], times: list[list[float]], sum_of_labels: int) -> float:
-    """Iterate an epoch, keep the seconds of each batch, check that every sample came."""
-    epoch: list[float] = []
-    found = 0
-    started = time.perf_counter()
-    for _, y in batches:
-        epoch.append(time.perf_counter() - started)
-        found += int(np.asarray(y).sum(dtype=np.int64))
-        started = time.perf_counter()
-    if found != sum_of_labels:
-        raise ValueError(f"labels add up to {found}, expected {sum_of_labels}")
-    times.append(epoch)
-    return sum(epoch)
+def _time_epoch(sides: Sequence[Iterable[Any]], sum_of_labels: int) -> list[float]:
+    """Iterate an epoch of both sides in turns; return the median seconds of a batch of each."""
+    iterators = [iter(side) for side in sides]
+    seconds: list[list[float]] = [[], []]
+    found = [0, 0]
+    is_more = True
+    step = 0
+    while is_more:
+        for place in (0, 1) if step % 2 else (1, 0):
+            started = time.perf_counter()
+            batch = next(iterators[place], None)
+            ended = time.perf_counter()
+            is_more = batch is not None
+            if is_more:
+                seconds[place].append(ended - started)
+                found[place] += int(np.asarray(batch[1]).sum(dtype=np.int64))
+            del batch
+        step += 1
+    if found != [sum_of_labels] * 2:
+        raise WrongValuesError(f"labels add up to {found}, expected {sum_of_labels} of each side")
+    return [statistics.median(side) for side in seconds]
 
 
 # ---------------------------------------------------------------- the sides
