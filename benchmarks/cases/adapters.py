@@ -1,9 +1,10 @@
 """What does a framework's view of a loader cost, beyond the loader's own iteration?
 
-Two sides iterate over the same file, each with a loader of its own, and take turns batch by batch:
-what else the machine does, and where memory lies, meets both. What counts is the median over the
-batches of an epoch: a batch that is there, without the wait for a window. JAX moves a batch to its
-device whoever asks for it, so its peer is the loader with a plain ``jax.device_put`` of each batch.
+Two sides iterate over the same file, each with a loader of its own, and every batch is timed. What
+counts is the median over the batches of an epoch: a batch that is there, without the wait for a
+window. The sides take turns epoch by epoch, or batch by batch: then caches are colder and two
+loaders read at a time, but what the machine does and where memory lies meets both alike. JAX moves
+a batch to its device whoever asks for it, so its peer is the loader with a plain `device_put`.
 """
 
 from __future__ import annotations
@@ -35,19 +36,21 @@ _MEMORY = 256 * MIB
 _LIMIT_MICROSECONDS = 50.0
 _SEED = 12
 
-# Of each framework: title, side, the side it is measured beside, whether the limit is promised.
+# Of each framework: title, side, the side it is measured beside, whether they take turns batch by
+# batch, whether the limit is promised.
 _COMPARED = {
     "jax": [
-        ("loader.jax() beyond the loader with device_put", "jax", "device_put", True),
-        ("jax.device_put alone", "device_put", "loader", False),
+        ("loader.jax() beyond the loader with device_put", "jax", "device_put", True, True),
+        ("jax.device_put alone", "device_put", "loader", True, False),
     ],
     "torch": [
-        ("DataLoader over loader.torch()", "DataLoader", "loader", True),
-        ("loader.torch() by itself", "torch", "loader", False),
-        ("the same with a worker process", "worker", "loader", False),
-        ("DataLoader with a random sampler, by='sample'", "sample", "loader", False),
+        ("DataLoader over loader.torch()", "DataLoader", "loader", False, True),
+        ("the same in turns batch by batch", "DataLoader", "loader", True, False),
+        ("loader.torch() by itself", "torch", "loader", False, False),
+        ("DataLoader with a worker process", "worker", "loader", False, False),
+        ("DataLoader with a random sampler, by='sample'", "sample", "loader", False, False),
     ],
-    "tensorflow": [("loader.tf()", "tf", "loader", False)],
+    "tensorflow": [("loader.tf()", "tf", "loader", False, False)],
 }
 # They take long, and a quick run leaves them out.
 _SLOW = ("worker", "sample")
@@ -68,10 +71,14 @@ def run(settings: Settings) -> list[Result]:
             for row in _COMPARED[framework]
             if settings.has_optional_peers or row[1] not in _SLOW
         ]
-        for title, ours, peer, is_promised in compared:
+        for title, ours, peer, is_by_batch, is_promised in compared:
             with Session(python) as session:
                 measured = session.call(
-                    compare, path=path, ours=ours, peer=peer, rounds=settings.rounds
+                    compare,
+                    path=path,
+                    sides=[ours, peer],
+                    is_by_batch=is_by_batch,
+                    rounds=settings.rounds,
                 )
             results.append(
                 Result(
@@ -102,30 +109,38 @@ def _write_file(folder: str, num_batches: int) -> str:
     return path
 
 
-def compare(path: str, ours: str, peer: str, rounds: int) -> Any:
+def compare(path: str, sides: list[str], is_by_batch: bool, rounds: int) -> Any:
     """Return the seconds of a batch on both sides, the median of an epoch, round by round."""
     sum_of_labels = int(cs.load(path, ["y"])["y"].sum(dtype=np.int64))
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(cs.open(path))
-        sides = []
-        for side in (ours, peer):
+        views = []
+        for side in sides:
             loader = stack.enter_context(
                 cs.Loader(store, ("x", "y"), batch_size=_BATCH_SIZE, memory=_MEMORY, seed=_SEED)
             )
-            sides.append(_SIDES[side](loader))
+            views.append(_SIDES[side](loader))
+
+        def time_round(number: int) -> list[float]:
+            if is_by_batch:
+                return _time_epoch(views, sum_of_labels)
+            order = (0, 1) if number % 2 else (1, 0)
+            found = {place: _time_epoch([views[place]], sum_of_labels)[0] for place in order}
+            return [found[0], found[1]]
+
         # The first round warms up.
-        return [_time_epoch(sides, sum_of_labels) for _ in range(rounds + 1)][1:]
+        return [time_round(number) for number in range(rounds + 1)][1:]
 
 
 def _time_epoch(sides: Sequence[Iterable[Any]], sum_of_labels: int) -> list[float]:
-    """Iterate an epoch of both sides in turns; return the median seconds of a batch of each."""
+    """Iterate an epoch of the sides in turns; return the median seconds of a batch of each."""
     iterators = [iter(side) for side in sides]
-    seconds: list[list[float]] = [[], []]
-    found = [0, 0]
+    seconds: list[list[float]] = [[] for _ in sides]
+    found = [0] * len(sides)
     is_more = True
     step = 0
     while is_more:
-        for place in (0, 1) if step % 2 else (1, 0):
+        for place in sorted(range(len(sides)), reverse=bool(step % 2)):
             started = time.perf_counter()
             batch = next(iterators[place], None)
             ended = time.perf_counter()
@@ -135,7 +150,7 @@ def _time_epoch(sides: Sequence[Iterable[Any]], sum_of_labels: int) -> list[floa
                 found[place] += int(np.asarray(batch[1]).sum(dtype=np.int64))
             del batch
         step += 1
-    if found != [sum_of_labels] * 2:
+    if found != [sum_of_labels] * len(sides):
         raise WrongValuesError(f"labels add up to {found}, expected {sum_of_labels} of each side")
     return [statistics.median(side) for side in seconds]
 
