@@ -74,9 +74,10 @@ class SharedEpochs:
         digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
         low_bits = 64 - _INDEX_BITS
         mark = int.from_bytes(digest, "big") >> _INDEX_BITS
-        rounds = self._rounds.tolist()
-        known = [word >> low_bits for word in rounds if word and word % 2**low_bits == mark]
-        number = max(known) if known else self.num_rounds + 1
+        # One look at the memory decides: another worker may write this very round meanwhile.
+        rounds = [(word >> low_bits, word % 2**low_bits) for word in self._rounds.tolist()]
+        known = [number for number, other in rounds if number and other == mark]
+        number = max(known) if known else max(number for number, _ in rounds) + 1
         if not known:
             self._rounds[number % _ROUNDS] = number << low_bits | mark
         if epoch is not None:

@@ -24,6 +24,7 @@ from tests.adapters.batch_laws import (
 torch = support.require("torch")
 from torch.utils.data import DataLoader  # noqa: E402 - needs torch
 
+from chunkstore.adapters.torch_epochs import SharedEpochs  # noqa: E402 - needs torch
 from tests.adapters import torch_programs  # noqa: E402
 
 # Of torch itself where it starts workers: Python 3.12 deprecates forks beside threads.
@@ -367,3 +368,31 @@ class TestStatefulDataLoader:
             data = stateful(loader.torch(), num_workers=num_workers)
             data.load_state_dict(state)
             assert sorted(map(plain, data)) == sorted(expected_epoch(store, 1))
+
+
+def test_a_worker_that_looks_while_another_begins_the_round_takes_the_same_round():
+    first = SharedEpochs()
+    second = SharedEpochs.__new__(SharedEpochs)
+    second.__setstate__(first.__getstate__())
+
+    class Words:
+        """The shared words as a worker sees them that is overtaken right after its look."""
+
+        def __init__(self, words):
+            self.words = words
+
+        def tolist(self):
+            seen = self.words.tolist()
+            first.begin("round 1", first_epoch=7)
+            return seen
+
+        def max(self):
+            return self.words.max()
+
+        def __setitem__(self, place, word):
+            self.words[place] = word
+
+    second._rounds = Words(second._rounds)
+    assert second.begin("round 1", first_epoch=7)[0] == 7
+    assert first.num_rounds == 1
+    assert first.begin("round 2", first_epoch=7) == (8, True)
