@@ -103,7 +103,18 @@ class Engine:
         self._drop_jobs()
 
     def fail(self, error: BaseException) -> None:
-        """Keep the first error for the consumer and end the threads."""
+        """Keep the first error for the consumer and end the threads.
+
+        A StopIteration would end the consumer's loop as if the epoch had ended, so it reaches the
+        consumer as the cause of a RuntimeError, as PEP 479 does for generators.
+        """
+        if isinstance(error, StopIteration | GeneratorExit):
+            cause = error
+            error = RuntimeError(
+                f"a source or transform raised {type(cause).__name__} while samples were loaded; "
+                "the epoch has not ended"
+            )
+            error.__cause__ = cause
         with self.changed:
             if self.error is None:
                 self.error = error

@@ -45,7 +45,7 @@ class Structure:
     TypeError
         If the structure holds something else than names.
     ValueError
-        If it holds no name at all.
+        If it holds no name at all, or an array has the name `VALID` or `INDEX`.
 
     Examples
     --------
@@ -65,11 +65,17 @@ class Structure:
                 raise KeyError(
                     f"there is no array {name!r}; there are {', '.join(map(repr, known)) or 'none'}"
                 )
+            if name in known and name in (VALID, INDEX):
+                raise ValueError(
+                    f"an array is named {name!r}, which is what a loader calls its own "
+                    f"{'mask' if name == VALID else 'sample numbers'}; rename the array, or name "
+                    "the arrays to load without it"
+                )
             found.setdefault(name, len(found))
         stored = [name for name in found if name in known]
         if not stored:
             raise ValueError(f"names must hold at least one array, got {names!r}")
-        extra: list[str] = [name for name in (INDEX, VALID) if name in found and name not in known]
+        extra: list[str] = [name for name in (INDEX, VALID) if name in found]
         found = {name: place for place, name in enumerate(stored + extra)}
         self.names: tuple[str, ...] = tuple(found)
         self.build: Callable[[Sequence[Any]], Any] = _compile(form, found)

@@ -47,7 +47,7 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
         )
 
 
-def split_ids(ids: ArrayLike, fractions: Iterable[float], *, seed: int) -> NDArray[np.int8]:
+def split_ids(ids: ArrayLike, fractions: Iterable[float], *, seed: int) -> NDArray[np.intp]:
     """Return the part of each id: a pure function of the id, the fractions and the seed.
 
     Parameters
@@ -80,7 +80,7 @@ def split_ids(ids: ArrayLike, fractions: Iterable[float], *, seed: int) -> NDArr
 
 def split_stratified(
     labels: ArrayLike, fractions: Iterable[float], *, seed: int
-) -> NDArray[np.int8]:
+) -> NDArray[np.intp]:
     """Return the part of each sample, with the wanted fractions inside every class.
 
     The members of a class are dealt in blocks of sixteen in their order, each block in a random
@@ -158,13 +158,13 @@ def _dealt_places(count: int, *, class_id: int, seed: int) -> NDArray[np.float64
     return places
 
 
-def _parts_of(places: NDArray[np.float64], fractions: Iterable[float]) -> NDArray[np.int8]:
+def _parts_of(places: NDArray[np.float64], fractions: Iterable[float]) -> NDArray[np.intp]:
     """Return which part's interval each place in ``[0, 1)`` falls into."""
     limits = np.cumsum(np.fromiter(fractions, np.float64))
     # Fractions that sum to 1 in words leave nothing out in floating point either.
     if len(limits) and abs(limits[-1] - 1) < 1e-9:
         limits[-1] = 1.0
-    parts = np.searchsorted(limits, places, side="right").astype(np.int8)
+    parts = np.searchsorted(limits, places, side="right").astype(np.intp, copy=False)
     parts[parts == len(limits)] = NO_PART
     return parts
 

@@ -75,7 +75,9 @@ def load(path, epoch=0, **options):
         ("y/c/2", r"\[80, 120\) of array 'y'"),
     ],
 )
-def test_a_damaged_chunk_raises_in_the_step_that_needs_it(path, key, samples, threads):
+def test_a_damaged_chunk_is_an_error_before_the_step_that_needs_it_is_delivered(
+    path, key, samples, threads
+):
     damage(path, key)
     with (
         cs.open(path) as store,
@@ -83,10 +85,12 @@ def test_a_damaged_chunk_raises_in_the_step_that_needs_it(path, key, samples, th
     ):
         delivered = []
         with pytest.raises(cs.CorruptionError, match=rf"a\.zarr\.zip: '{key}' at byte .*{samples}"):
-            delivered += [y.copy() for _, y in loader]
+            delivered.extend(y.copy() for _, y in loader)
         first = int(samples[2:].partition(",")[0])
         assert all(len(y) == 8 for y in delivered)
+        # Threads that are ahead may meet it some steps early.
         assert sum(map(len, delivered)) <= first
+        assert np.array_equal(np.ravel(delivered), np.arange(8 * len(delivered)))
 
 
 @given(
@@ -148,8 +152,9 @@ def test_one_literal_epoch(path):
         [32, 33, 34, 35, 36, 37, 38, 39],
     ]
     assert len(found) == 2
-    assert "samples [10, 20) are skipped: " in found[0]
-    assert "a.zarr.zip: 'x/c/1/0/0' at byte" in found[0]
+    # Two threads may meet them in either order.
+    assert "samples [10, 20) are skipped: " in min(found)
+    assert "a.zarr.zip: 'x/c/1/0/0' at byte" in min(found)
     stats = loader.stats()
     assert (stats.skipped_units, stats.skipped_samples) == (2, 20)
     assert stats.samples == NUM_SAMPLES - 20

@@ -229,3 +229,20 @@ def test_dtypes_apply_to_what_a_transform_returns(tmp_path):
                 assert np.array_equal(batch, x[index] / 2)
         with pytest.raises(TypeError, match="is transformed as float32, which cannot become int8"):
             Loader(store, "x", dtype="i1", **arguments)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("error", [StopIteration, GeneratorExit])
+def test_a_function_that_ends_like_a_loop_is_an_error_and_not_the_epochs_end(threads, error):
+    def stop(values):
+        if values.any():
+            raise error("nothing more")
+        return values
+
+    sources, _ = data_set(100)
+    with (
+        Loader(sources, NAMES, batch_size=9, threads=threads, transform={"x": stop}) as loader,
+        pytest.raises(RuntimeError, match=f"raised {error.__name__}") as caught,
+    ):
+        list(loader)
+    assert isinstance(caught.value.__cause__, error)

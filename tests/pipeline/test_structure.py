@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from chunkstore.pipeline.structure import Structure
+from chunkstore.pipeline.structure import INDEX, VALID, Structure
 
 KNOWN = ["x", "y", "z"]
 
@@ -51,3 +51,11 @@ def test_wrong_names_are_told(names, error, text):
 def test_all_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one array"):
         Structure(None, [])
+
+
+@pytest.mark.parametrize("name", [VALID, INDEX])
+def test_an_array_with_the_name_of_a_loaders_own_is_refused(name):
+    for names in (None, name, ("x", name)):
+        with pytest.raises(ValueError, match=f"an array is named '{name}'"):
+            Structure(names, ["x", name])
+    assert Structure("x", ["x", name]).names == ("x",)

@@ -55,6 +55,16 @@ def test_fractions_that_sum_to_one_leave_nothing_out(seed, fractions):
     assert (split_ids(np.arange(500), fractions, seed=seed) != NO_PART).all()
 
 
+@pytest.mark.parametrize("num_parts", [127, 128, 129, 300])
+def test_however_many_parts_there_are_each_sample_is_in_one(num_parts):
+    fractions = [1 / num_parts] * num_parts
+    for parts in (
+        split_ids(np.arange(20_000), fractions, seed=3),
+        split_stratified(np.zeros(20_000, int), fractions, seed=3),
+    ):
+        assert np.unique(parts).tolist() == list(range(num_parts))
+
+
 def test_realised_fractions_are_near_the_wanted_ones():
     parts = split_ids(np.arange(100_000), [0.7, 0.2], seed=5)
     realised = [np.mean(parts == part) for part in (0, 1, NO_PART)]
