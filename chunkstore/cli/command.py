@@ -19,7 +19,7 @@ EXIT_DEFECT = 1
 EXIT_USAGE = 2
 
 # What the person asked for cannot be, whatever the file holds.
-_USAGE_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, ValueError)
+_USAGE_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, KeyError, ValueError)
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
@@ -42,10 +42,12 @@ def report_errors(function: Callable[..., None]) -> Callable[..., None]:
                 # Whoever read the output has seen enough; what is left of it goes nowhere.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 sys.exit(EXIT_DEFECT)
-            except (cs.ChunkStoreError, OSError, ValueError) as error:
+            except (cs.ChunkStoreError, OSError, KeyError, ValueError) as error:
                 if debug:
                     raise
-                click.echo(f"error: {' '.join(str(error).split())}", err=True)
+                # A KeyError's own text is the repr of its message.
+                text = error.args[0] if isinstance(error, KeyError) and error.args else error
+                click.echo(f"error: {' '.join(str(text).split())}", err=True)
                 sys.exit(EXIT_USAGE if isinstance(error, _USAGE_ERRORS) else EXIT_DEFECT)
 
     return command

@@ -97,7 +97,7 @@ def bcolz(
         places,
         out,
         arrays=wanted,
-        rename=dict(_pair(text, "--rename") for text in rename),
+        rename=_pairs(rename, "--rename"),
         chunk_length=chunk,
         **options,
     )
@@ -108,7 +108,18 @@ def _places(sources: tuple[str, ...]) -> Any:
     """Return the only source, or sources by name."""
     if len(sources) == 1 and "=" not in sources[0]:
         return sources[0]
-    return dict(_pair(source, "a source beside others") for source in sources)
+    return _pairs(sources, "a source beside others")
+
+
+def _pairs(texts: tuple[str, ...], what: str) -> dict[str, str]:
+    """Return NAME=VALUE texts as a dict; a name given twice would drop one of them."""
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, value = _pair(text, what)
+        if name in pairs:
+            raise ValueError(f"{what} names {name!r} twice: {pairs[name]!r} and {value!r}")
+        pairs[name] = value
+    return pairs
 
 
 def _pair(text: str, what: str) -> tuple[str, str]:

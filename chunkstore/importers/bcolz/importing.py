@@ -103,7 +103,7 @@ def import_bcolz(
     Warns
     -----
     ChunkStoreWarning
-        See `chunkstore.open_bcolz`.
+        See `chunkstore.open_bcolz`. With ``salvage``, each damage that the headers show.
 
     Notes
     -----

@@ -98,8 +98,24 @@ def _check_report(report: BcolzReport, *, salvage: bool) -> None:
     elif report.refused:
         # Whole arrays that are not damaged: the person decides, by arrays= or allow_pickle=.
         type(report)(report.path, refused=report.refused).raise_if_bad()
-    for note in report.notes:
-        warnings.warn(f"{report.path}: {note}", ChunkStoreWarning, stacklevel=4)
+    found = [*report.notes, *(f"damaged: {described(problem)}" for problem in report.problems)]
+    for text in found:
+        warnings.warn(f"{report.path}: {text}", ChunkStoreWarning, stacklevel=4)
+
+
+def _lost_ranges(
+    array: BcolzArray, stores: Sequence[BcolzStore], reports: Sequence[BcolzReport]
+) -> list[tuple[int, int]]:
+    """Return the samples of an array that its own folder's report calls damaged."""
+    for store, report in zip(stores, reports, strict=True):
+        # Other folders may have an array of the same name.
+        if any(own is array for own in store.values()):
+            return [
+                problem.samples
+                for problem in report.problems
+                if problem.array == array.name and problem.samples is not None
+            ]
+    raise AssertionError(f"array {array.name!r} is of none of the folders")
 
 
 def _check_renamed(rename: Mapping[str, str], names: Sequence[str]) -> None:
@@ -161,13 +177,7 @@ class BcolzSamples:
         self._lock = threading.Lock()
         self._index = {name: i for i, name in enumerate(self._columns)}
         self._lost = {
-            name: [
-                problem.samples
-                for report in reports
-                for problem in report.problems
-                if problem.array == array.name and problem.samples is not None
-            ]
-            for name, array in self._columns.items()
+            name: _lost_ranges(array, stores, reports) for name, array in self._columns.items()
         }
         notes = [note for report in reports for note in report.notes]
         self.specs: dict[str, ArraySpec] = {}
@@ -278,7 +288,7 @@ class BcolzSamples:
                 valid[max(there, a) - start : b - start] = False
             if not len(target):
                 continue
-            if self._is_lost(name, a):
+            if self._is_lost(name, a, there):
                 # Whatever is there: its header does not fit.
                 _fill(target, valid[a - start : there - start])
                 continue
@@ -296,8 +306,8 @@ class BcolzSamples:
                     repaired = array.repaired_in(chunk_index)
                     _add(counts, f"streams of {name!r} repaired", repaired)
 
-    def _is_lost(self, name: str, sample: int) -> bool:
-        return any(start <= sample < stop for start, stop in self._lost[name])
+    def _is_lost(self, name: str, first: int, stop: int) -> bool:
+        return any(start < stop and first < end for start, end in self._lost[name])
 
     def _read_chunk_into(
         self, name: str, chunk_index: int, first: int, target: NDArray[Any]

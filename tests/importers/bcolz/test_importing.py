@@ -146,6 +146,23 @@ def test_several_folders_become_aligned_arrays_of_one_file(tmp_path):
         assert about["tool"].startswith("chunkstore ")
 
 
+def test_damage_of_one_folder_takes_no_values_of_another(tmp_path):
+    values = {"x": np.arange(1.0, 21), "y": np.arange(1, 21)}
+    sources = {name: tmp_path / f"{name}.bc" for name in values}
+    for name, array in values.items():
+        write_folder(sources[name], array, length=5)
+    chunk = sources["x"] / "data" / "__1.blp"
+    chunk.write_bytes(bytes(chunk.stat().st_size))
+    out = tmp_path / "out.zarr.zip"
+    with pytest.warns(cs.ChunkStoreWarning, match=r"x\.bc: damaged: data/__1\.blp"):
+        cs.import_bcolz(sources, out, salvage=True)
+    with cs.open(out) as store:
+        lost = ~store["valid"][...]
+        assert np.flatnonzero(lost).tolist() == [5, 6, 7, 8, 9]
+        assert is_equal(store["x"][...][~lost], values["x"][~lost])
+        assert is_equal(store["y"][...], values["y"])
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_file_does_not_depend_on_threads(kit, tmp_path, threads):
     out = tmp_path / f"{threads}.zarr.zip"
@@ -268,6 +285,28 @@ def test_the_command_line_imports_and_says_what_it_did(kit, tmp_path):
     assert result.exit_code == 0, result.output
     with cs.open(out) as store:
         assert list(store) == ["x", "y"]
+
+
+def test_a_name_given_twice_on_the_command_line_is_refused(kit, tmp_path):
+    out = tmp_path / "out.zarr.zip"
+    one, other = kit / "dtype_f4", kit / "dtype_f8"
+    result = run_cli("import", "bcolz", f"x={one}", f"x={other}", out)
+    assert (result.exit_code, out.exists()) == (2, False)
+    assert "names 'x' twice" in result.stderr
+    result = run_cli("import", "bcolz", one, out, "--rename", "x=a", "--rename", "x=b")
+    assert (result.exit_code, out.exists()) == (2, False)
+    assert "--rename names 'x' twice" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--array", "--rename"])
+def test_an_unknown_array_on_the_command_line_is_one_line_on_stderr(kit, tmp_path, option):
+    out = tmp_path / "out.zarr.zip"
+    value = "nope=q" if option == "--rename" else "nope"
+    result = run_cli("import", "bcolz", kit / "dtype_f4", out, option, value)
+    assert (result.exit_code, out.exists()) == (2, False)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "'nope'" in line
 
 
 def test_a_dry_run_lists_what_is_there_and_what_would_be_refused(kit, tmp_path):
