@@ -48,12 +48,24 @@ def one_hot(num_classes: int, dtype: DTypeLike = np.float32) -> Transform:
 def scale(factor: float = 1 / 255, offset: float = 0.0, dtype: DTypeLike = np.float32) -> Transform:
     """Return ``samples * factor + offset``; by default bytes become numbers in ``[0, 1]``.
 
+    Parameters
+    ----------
+    factor, offset
+        Numbers.
+    dtype
+        Of the result: a floating point or complex type.
+
+    Raises
+    ------
+    ValueError
+        If ``dtype`` is another type, which would cut off what is behind the point.
+
     Examples
     --------
     >>> scale(1 / 127.5, -1)(np.array([[0, 255]], np.uint8)).tolist()
     [[-1.0, 1.0]]
     """
-    function = partial(_scale, factor=factor, offset=offset, dtype=np.dtype(dtype))
+    function = partial(_scale, factor=factor, offset=offset, dtype=_fractional(dtype))
     return Transform(function, f"scale({factor:g}, {offset:g})")
 
 
@@ -66,12 +78,12 @@ def normalize(mean: ArrayLike, std: ArrayLike = 1.0, dtype: DTypeLike = np.float
         Numbers, one for each channel (the last axis), or whole images: whatever broadcasts to a
         sample. `chunkstore.mean` computes them. Without ``std``, the mean is subtracted.
     dtype
-        Of the result.
+        Of the result: a floating point or complex type.
 
     Raises
     ------
     ValueError
-        If a ``std`` is not above 0.
+        If a ``std`` is not above 0, or ``dtype`` is another type.
 
     Examples
     --------
@@ -81,13 +93,21 @@ def normalize(mean: ArrayLike, std: ArrayLike = 1.0, dtype: DTypeLike = np.float
     deviation = np.asarray(std, np.float64)
     if not (deviation > 0).all():
         raise ValueError(f"std must be above 0, got {deviation.min()}")
-    kind = np.dtype(dtype)
+    kind = _fractional(dtype)
     function = partial(
         _normalize,
         mean=np.asarray(mean, np.float64).astype(kind),
         factor=(1 / deviation).astype(kind),
     )
     return Transform(function, f"normalize(mean of shape {np.shape(mean)})")
+
+
+def _fractional(dtype: DTypeLike) -> np.dtype[Any]:
+    kind = np.dtype(dtype)
+    # Types that other packages register, such as bfloat16, are of kind "V".
+    if kind.kind not in "fcV" or kind.type is np.void:
+        raise ValueError(f"dtype must be a floating point or complex type, got {kind}")
+    return kind
 
 
 def _one_hot(

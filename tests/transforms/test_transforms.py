@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from chunkstore import transforms
 from chunkstore.transforms import SampleRandom
+from tests import support
 
 RANDOM_TRANSFORMS = {
     "flip": transforms.flip(),
@@ -139,6 +140,23 @@ def test_a_mean_of_channels_or_of_images_is_subtracted(shape):
     assert result.dtype == np.float32
     assert np.allclose(result, (images - 100.5) / 4)
     assert np.allclose(transforms.normalize(mean)(images), images - 100.5)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i8", "?", "O", "U3", "V4"])
+def test_a_type_that_holds_no_fractions_is_refused(dtype):
+    for make in (transforms.scale, lambda dtype: transforms.normalize(2, dtype=dtype)):
+        with pytest.raises(ValueError, match="must be a floating point or complex type, got"):
+            make(dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f8", "c8", "bfloat16"])
+def test_a_type_that_holds_fractions_is_kept(dtype):
+    if dtype == "bfloat16":
+        dtype = support.require("ml_dtypes").bfloat16
+    values = np.array([[1], [3]], np.uint8)
+    for transform in (transforms.scale(0.5, dtype=dtype), transforms.normalize(0, 2, dtype)):
+        assert transform(values).dtype == dtype
+        assert transform(values).ravel().tolist() == [0.5, 1.5]
 
 
 def test_a_mean_that_fits_no_sample_is_refused():
