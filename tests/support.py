@@ -24,8 +24,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 FOREIGN_THREADS = ("zarr_io", "fsspecIO", "asyncio_", "pydevd", "Dask-", "Profile", "TMonitor")
 # tqdm's monitor, and native threads of a framework that have called Python: nobody can join them.
 FOREIGN_CLASSES = ("TMonitor", "_DummyThread")
-# A cache of torch's; and the folder for sockets that multiprocessing makes when the thread of a queue
-# first sends a tensor. A worker that is told to end at that moment has already cleaned up.
+# A cache of torch's; and the folder for sockets that multiprocessing makes when the thread of a
+# queue first sends a tensor. A worker that is told to end at that moment has already cleaned up.
 FOREIGN_FILES = ("torchinductor_", "pymp-")
 JOIN_SECONDS = 5.0
 
