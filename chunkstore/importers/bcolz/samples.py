@@ -17,7 +17,7 @@ from chunkstore.errors import ChunkStoreWarning, CorruptionError
 from chunkstore.importers.bcolz.objects import BcolzObjectArray
 from chunkstore.importers.bcolz.open import inspect_bcolz
 from chunkstore.importers.bcolz.report import described
-from chunkstore.importers.json_values import to_json_text
+from chunkstore.importers.json_values import JsonTextError, to_json_text
 from chunkstore.importing.source import Block
 from chunkstore.pipeline.cache import ChunkCache
 from chunkstore.store.samples import check_array_name
@@ -395,7 +395,7 @@ class RaggedJson:
     def _text(self, i: int) -> bytes:
         try:
             return to_json_text(self._array[i])
-        except TypeError as error:
+        except (TypeError, JsonTextError) as error:
             raise CorruptionError(f"array {self._array.name!r}, sample {i}: {error}") from None
 
 
