@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from chunkstore.diagnosing import Diagnosis
+    from collections.abc import Sequence
+
+    from chunkstore.diagnosis import Diagnosis
     from chunkstore.pipeline.stats import LoaderStats
 
 _MOST_BATCHES = 60
@@ -70,8 +72,9 @@ def plot_diagnosis(diagnosis: Diagnosis) -> Any:
     windows = np.unique(np.geomspace(1, max(diagnosis.num_units, 2), 60).astype(int))
     left.plot(windows, [diagnosis.effective_at(int(window)) for window in windows])
     left.plot(diagnosis.window, diagnosis.effective_batch_size, "o", color="tab:red", label="now")
-    left.axhline(diagnosis.batch_size, color="gray", linestyle=":", label="batch size")
-    left.axhline(diagnosis.batch_size / 2, color="gray", linestyle="--", label="half of it")
+    samples = diagnosis.batch_samples
+    left.axhline(samples, color="gray", linestyle=":", label="samples of a batch")
+    left.axhline(samples / 2, color="gray", linestyle="--", label="half of them")
     left.set_xscale("log")
     left.set_ylim(bottom=0)
     left.set_xlabel("chunks in a window")
@@ -80,15 +83,15 @@ def plot_diagnosis(diagnosis: Diagnosis) -> Any:
     left.legend(fontsize="small")
     for axes in others:
         if shares is not None:
-            _draw_shares(axes, shares[:_MOST_BATCHES])
+            _draw_shares(axes, shares[:_MOST_BATCHES], diagnosis.classes)
     return figure
 
 
-def _draw_shares(axes: Any, shares: Any) -> None:
+def _draw_shares(axes: Any, shares: Any, classes: Sequence[str]) -> None:
     largest = np.argsort(-shares.sum(axis=0), kind="stable")[:_MOST_CLASSES]
     layers = [shares[:, index] for index in largest]
     rest = 1 - np.sum(layers, axis=0)
-    names = [f"class {index}" for index in largest]
+    names = [f"class {classes[index]}" for index in largest]
     if rest.max() > 0:
         layers.append(rest)
         names.append("others")

@@ -34,12 +34,16 @@ class Eligible:
         Where they stand; None for all samples of the data.
     resampling
         How often each of them comes; None for once.
+    weights
+        What that follows from: a number for each sample that may come, in ascending order; None
+        where each comes once.
     """
 
     num_samples: int
     digest: str | None
     units: SubsetUnits | None
     resampling: Resampling | None
+    weights: NDArray[np.float64] | None = None
 
     def piece_samples(self, layout: SampleLayout) -> int:
         """Return the most samples that a window holds of one unit."""
@@ -89,7 +93,7 @@ def plan_eligible(
 
     Raises
     ------
-    KeyError, ValueError
+    KeyError, TypeError, ValueError
         If a name, a number or a combination is wrong.
     """
     if isinstance(arrays, SampleView):
@@ -105,22 +109,49 @@ def plan_eligible(
     if weights is not None and balance is not None:
         raise ValueError("give either weights or balance, not both")
     if weights is not None:
-        values = _values(arrays, "weights", weights, len(subset))
+        given_weights = sample_values(arrays, "weights", weights, num_samples=len(subset))
+        if given_weights.dtype.kind not in "biuf":
+            raise TypeError(f"weights must be numbers, got {given_weights.dtype}")
+        values = given_weights.astype(np.float64, copy=False)
     else:
-        values = balanced_weights(_values(arrays, "balance", balance, len(subset)))
+        values = balanced_weights(
+            sample_values(arrays, "balance", balance, num_samples=len(subset))
+        )
     total = len(subset) if epoch_samples is None else epoch_samples
     units = SubsetUnits(subset, layout.unit_bounds)
     resampling = Resampling(values, total=total, units=units, unit_length=layout.unit_length)
-    return Eligible(total, f"{subset.digest}-{resampling.digest}", units, resampling)
+    return Eligible(total, f"{subset.digest}-{resampling.digest}", units, resampling, values)
 
 
-def _values(
-    arrays: Mapping[str, Any] | SampleView, argument: str, given: Any, num_samples: int
+def sample_values(
+    arrays: Mapping[str, Any] | SampleView, argument: str, given: Any, *, num_samples: int
 ) -> NDArray[Any]:
-    """Return one number or label for each sample that is loaded."""
+    """Return one number or label for each sample of a data set or view.
+
+    Parameters
+    ----------
+    arrays
+        The data.
+    argument
+        What messages call the values.
+    given
+        The values, or the name of the array that holds them.
+    num_samples
+        How many there must be.
+
+    Returns
+    -------
+    values
+        Shape ``(num_samples,)``, of numbers, strings, booleans or dates.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If there is no such array, or it is not one such value for each sample.
+    """
     if isinstance(given, str):
         if given not in arrays:
-            there = ", ".join(map(repr, arrays))
+            there = ", ".join(map(repr, arrays)) or "none"
             raise KeyError(f"{argument} names {given!r}, but there are only {there}")
         view = arrays if isinstance(arrays, SampleView) else SampleView([{given: arrays[given]}])
         values: NDArray[Any] = np.asarray(view[given][...])
@@ -128,10 +159,15 @@ def _values(
         values = np.asarray(given)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
+    what = f"array {given!r}" if isinstance(given, str) else argument
     if values.shape != (num_samples,):
-        what = f"array {given!r}" if isinstance(given, str) else argument
         raise ValueError(
-            f"{argument} must be one value for each of the {num_samples} samples that are "
-            f"loaded, but {what} has shape {values.shape}"
+            f"{argument} must be one value for each of the {num_samples} samples, "
+            f"but {what} has shape {values.shape}"
+        )
+    if values.dtype.kind in "OV":
+        raise TypeError(
+            f"{argument} must be numbers, strings, booleans or dates, but {what} has elements of "
+            f"{values.dtype}"
         )
     return values

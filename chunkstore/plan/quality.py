@@ -15,52 +15,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-def intraclass_correlation(histograms: ArrayLike) -> float:
+def class_correlation(units: ArrayLike, classes: ArrayLike) -> float:
     """Return rho, the correlation of labels inside chunks: 0 is shuffled, 1 is sorted.
 
-    Parameters
-    ----------
-    histograms
-        Label counts of each chunk, shape ``(num_chunks, num_classes)``. Chunks may differ in
-        length; empty ones do not count.
-
-    Raises
-    ------
-    ValueError
-        If fewer than two chunks hold samples, or no chunk holds more than one.
-
-    Examples
-    --------
-    >>> intraclass_correlation([[10, 0], [0, 10]])
-    1.0
-    """
-    counts = np.asarray(histograms, np.float64)
-    if counts.ndim != 2:
-        raise ValueError(
-            f"histograms must have shape (num_chunks, num_classes), got {counts.shape}"
-        )
-    lengths = counts.sum(axis=1)
-    counts, lengths = counts[lengths > 0], lengths[lengths > 0]
-    num_chunks, num_samples = len(lengths), float(lengths.sum())
-    if num_chunks < 2 or num_samples <= num_chunks:
-        raise ValueError(
-            f"rho needs two chunks and a chunk of two samples, got {num_chunks} chunks "
-            f"with {num_samples:.0f} samples"
-        )
-    shares = counts / lengths[:, np.newaxis]
-    overall = counts.sum(axis=0) / num_samples
-    between = float((lengths * ((shares - overall) ** 2).sum(axis=1)).sum()) / (num_chunks - 1)
-    within = float((lengths * (1 - (shares**2).sum(axis=1))).sum()) / (num_samples - num_chunks)
-    typical_length = (num_samples - float((lengths**2).sum()) / num_samples) / (num_chunks - 1)
-    spread = between + (typical_length - 1) * within
-    # One class only: every chunk is like every other.
-    return (between - within) / spread if spread > 0 else 0.0
-
-
-def class_correlation(units: ArrayLike, classes: ArrayLike) -> float:
-    """Return rho of labels given sample by sample; see `intraclass_correlation`.
-
-    Memory follows the samples, not chunks times classes.
+    Chunks may differ in length; numbers that no sample has do not count. Memory follows the
+    samples, not chunks times classes.
 
     Parameters
     ----------
@@ -68,6 +27,11 @@ def class_correlation(units: ArrayLike, classes: ArrayLike) -> float:
         The chunk of each sample, shape ``(n,)``, integers from 0.
     classes
         Its class, same shape, integers from 0.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two chunks hold samples, or no chunk holds more than one.
 
     Examples
     --------
@@ -194,7 +158,7 @@ def effective_batch_size(
     batch_size
         Samples of the global batch.
     rho
-        Correlation inside chunks, see `intraclass_correlation`.
+        Correlation inside chunks, see `class_correlation`.
     window
         Chunks in one window of one lane; the mean where windows differ.
     num_chunks
@@ -222,7 +186,7 @@ def recommended_window(batch_size: int, *, rho: float, fraction: float = 0.5) ->
     batch_size
         Samples of the global batch.
     rho
-        Correlation inside chunks, see `intraclass_correlation`.
+        Correlation inside chunks, see `class_correlation`.
     fraction
         The part of the batch that shall stay effective, in ``(0, 1)``.
 

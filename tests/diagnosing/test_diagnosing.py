@@ -12,11 +12,8 @@ from hypothesis import strategies as st
 
 import chunkstore as cs
 from chunkstore import Loader
-from chunkstore.plan.quality import (
-    class_correlation,
-    intraclass_correlation,
-    value_correlation,
-)
+from chunkstore import labels as reading
+from chunkstore.plan.quality import class_correlation, value_correlation
 from tests.support import require
 
 UNIT = 100
@@ -39,6 +36,19 @@ def diagnose(labels, **options):
         return loader.diagnose("y", warn=False)
 
 
+def correlation_of(histograms):
+    """Return rho by its definition: mean squares between and inside chunks of label shares."""
+    counts = np.asarray(histograms, float)
+    lengths, total = counts.sum(axis=1), counts.sum()
+    shares = counts / lengths[:, np.newaxis]
+    overall = counts.sum(axis=0) / total
+    between = (lengths * ((shares - overall) ** 2).sum(axis=1)).sum() / (len(counts) - 1)
+    within = (lengths * (1 - (shares**2).sum(axis=1))).sum() / (total - len(counts))
+    typical_length = (total - (lengths**2).sum() / total) / (len(counts) - 1)
+    spread = between + (typical_length - 1) * within
+    return (between - within) / spread if spread > 0 else 0.0
+
+
 @given(
     st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=9), min_size=2, max_size=9).filter(
         lambda chunks: any(len(chunk) > 1 for chunk in chunks)
@@ -48,9 +58,7 @@ def test_rho_from_samples_is_rho_from_histograms(chunks):
     units = np.repeat(np.arange(len(chunks)), [len(chunk) for chunk in chunks])
     classes = np.concatenate(chunks)
     histograms = [np.bincount(chunk, minlength=5) for chunk in chunks]
-    assert class_correlation(units, classes) == pytest.approx(
-        intraclass_correlation(histograms), abs=1e-9
-    )
+    assert class_correlation(units, classes) == pytest.approx(correlation_of(histograms), abs=1e-9)
     if len(np.unique(classes)) == 2:
         # Two classes are one number.
         assert value_correlation(units, classes) == pytest.approx(
@@ -106,7 +114,8 @@ def test_grouped_labels_are_warned_of_once_with_what_to_do():
             match=(
                 r"array 'y': labels are grouped inside chunks \(rho=1\.00\): batch_size=256 "
                 r"behaves like 16 independent samples with 16 chunks in a window; use 200 chunks "
-                r"\(memory='\d+MiB'\), smaller chunks, or write the file in shuffled order"
+                r"\(window=200, memory='\d+MiB'\), smaller chunks, or write the file in shuffled "
+                r"order"
             ),
         ):
             found = loader.diagnose("y")
@@ -171,9 +180,7 @@ def test_one_class_one_unit_and_nothing_are_no_problem():
 
 
 def test_much_data_is_judged_by_units_all_over_it(monkeypatch):
-    from chunkstore import diagnosing
-
-    monkeypatch.setattr(diagnosing, "_MAX_SAMPLES", 3000)
+    monkeypatch.setattr(reading, "_MAX_SAMPLES", 3000)
     found = diagnose(sorted_labels(200, 10))
     assert found.rho == pytest.approx(1.0, abs=0.05)
     assert found.num_units == 200
