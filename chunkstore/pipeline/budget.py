@@ -1,19 +1,24 @@
 """How is the declared memory spent?
 
-Seven eighths hold windows, see `chunkstore.plan.window`. What is left holds, for each thread, the
-reads and the scratch of one chunk of every array, and the decoded chunks of the arrays that are cut
-differently from the unit. The number of threads is reduced until that fits; the order never depends
-on it.
+Seven eighths hold windows, see `chunkstore.plan.window`. What is left holds the batches that are
+put together from several windows and, for each thread, the reads and the scratch of one chunk of
+every array, and the decoded chunks of the arrays that are cut differently from the unit. The number
+of threads is reduced until that fits; the order never depends on it. Where two batches and one
+thread need more than the last eighth, the windows give way.
 """
 
 from __future__ import annotations
 
+import math
+import operator
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from chunkstore import system
-from chunkstore.plan.window import least_memory, plan_window
+from chunkstore.plan.window import least_memory, plan_window, windows_memory
 
 if TYPE_CHECKING:
     from chunkstore.pipeline.layout import SampleLayout
@@ -33,6 +38,8 @@ _ALLOWANCE_NBYTES: Final = 16 << 20
 _UNITS_PER_THREAD: Final = 8
 # A block of so many bytes costs nothing beside its reading, and comes soon.
 _BLOCK_NBYTES: Final = 16 << 20
+# The consumer holds one batch while the next is put together.
+BATCHES_ALIVE: Final = 2
 
 
 def parse_memory(memory: int | str) -> int:
@@ -45,7 +52,7 @@ def parse_memory(memory: int | str) -> int:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If it is none of these, or not positive.
 
     Examples
@@ -63,10 +70,25 @@ def parse_memory(memory: int | str) -> int:
             )
         nbytes = int(float(match[1]) * factor) if "." in match[1] else int(match[1]) * factor
     else:
-        nbytes = int(memory)
+        nbytes = _whole_bytes(memory)
     if nbytes < 1:
         raise ValueError(f"memory must be positive, got {memory!r}")
     return nbytes
+
+
+def _whole_bytes(memory: object) -> int:
+    """Return a number of bytes that is no text: an integer, or a float such as 2e9."""
+    if not isinstance(memory, bool | np.bool_):
+        if isinstance(memory, float) and math.isfinite(memory) and memory.is_integer():
+            return int(memory)
+        try:
+            return operator.index(memory)  # type: ignore[arg-type]  # it raises for what is none
+        except TypeError:
+            pass
+    raise TypeError(
+        f"memory must be a whole number of bytes or a text such as '512MiB' or '2GB', "
+        f"got {memory!r}"
+    )
 
 
 @dataclass(frozen=True)
@@ -117,6 +139,7 @@ def plan_budget(
     shuffle: bool,
     threads: int | None,
     buffer_nbytes: int,
+    batches_nbytes: int,
     piece_samples: int | None = None,
     num_pieces: int | None = None,
 ) -> Budget:
@@ -140,6 +163,8 @@ def plan_budget(
         Reading threads; None takes the processors of this process, at most 4.
     buffer_nbytes
         What the readers of one thread take for themselves.
+    batches_nbytes
+        What batches and their padding take beside the windows, summed over the ranks.
     piece_samples
         Most samples of a unit that are eligible; None for all of them.
     num_pieces
@@ -152,15 +177,29 @@ def plan_budget(
     """
     unit_length = layout.unit_length if piece_samples is None else max(piece_samples, 1)
     unit_nbytes = max(layout.sample_nbytes * unit_length, 1)
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
+    reserved_nbytes = batches_nbytes + lanes * _least_reading_nbytes(layout)
+    needed = least_memory(
+        window or 1, unit_nbytes=unit_nbytes, lanes=lanes, reserved_nbytes=reserved_nbytes
+    )
+    if memory < needed:
+        raise ValueError(
+            f"memory={memory} bytes cannot hold "
+            f"{'two chunks' if window is None else f'two windows of {window} chunks'} of "
+            f"{unit_nbytes} bytes{f' in each of {lanes} lanes' if lanes > 1 else ''}"
+            f"{_beside(layout, batches_nbytes, reserved_nbytes)}: give at least {needed} bytes, or "
+            f"use smaller chunks or batches"
+        )
     if window is None:
-        window = plan_window(memory, unit_nbytes=unit_nbytes, unit_samples=unit_length, lanes=lanes)
-    else:
-        _check_window(window, memory=memory, unit_nbytes=unit_nbytes, lanes=lanes)
+        window = plan_window(
+            memory,
+            unit_nbytes=unit_nbytes,
+            unit_samples=unit_length,
+            lanes=lanes,
+            reserved_nbytes=reserved_nbytes,
+        )
     wanted_threads = threads or min(system.calls.available_cores(), _MOST_DEFAULT_THREADS)
 
-    lane_units = memory * 7 // (8 * unit_nbytes * lanes)
+    lane_units = windows_memory(memory, reserved_nbytes) // (unit_nbytes * lanes)
     batch_units = -(-lane_batch_size // unit_length)
     least_block = max(
         _UNITS_PER_THREAD * wanted_threads, 2 * batch_units, _BLOCK_NBYTES // unit_nbytes
@@ -172,7 +211,7 @@ def plan_budget(
 
     largest_lane = -(-(layout.num_units if num_pieces is None else num_pieces) // lanes) + 1
     held = num_blocks * min(block_units, largest_lane) * unit_nbytes * lanes // world_size
-    reserve = memory // world_size - held
+    reserve = (memory - batches_nbytes) // world_size - held
     fitted, cache_nbytes = _fit_threads(
         layout, wanted_threads, reserve=reserve, buffer_nbytes=buffer_nbytes
     )
@@ -181,7 +220,7 @@ def plan_budget(
         largest = max(layout.iter_arrays(), key=lambda array: array.chunk_nbytes)
         raise ValueError(
             f"memory={memory} bytes does not hold what one thread reads and decodes beside the "
-            f"windows: array {largest.source.name!r} has chunks of {largest.chunk_nbytes} bytes; "
+            f"windows: array {largest.name!r} has chunks of {largest.chunk_nbytes} bytes; "
             f"{8 * least * world_size} bytes are enough"
         )
     return Budget(
@@ -206,6 +245,15 @@ def thread_nbytes(layout: SampleLayout, threads: int, *, buffer_nbytes: int) -> 
     return threads * (scratch + buffer_nbytes + transformed) + (threads + 1) * cached
 
 
+def _least_reading_nbytes(layout: SampleLayout) -> int:
+    """Return what one thread needs beside the windows, above what it may take on top of the memory.
+
+    As the layout alone says, so that the order does not depend on how the bytes are read.
+    """
+    encoded = max(sum(array.chunk_nbytes for array in part.arrays) for part in layout.parts)
+    return max(0, thread_nbytes(layout, 1, buffer_nbytes=encoded) - _ALLOWANCE_NBYTES)
+
+
 def _fit_threads(
     layout: SampleLayout, threads: int, *, reserve: int, buffer_nbytes: int
 ) -> tuple[int, int]:
@@ -223,12 +271,15 @@ def _fit_threads(
     return 0, 0
 
 
-def _check_window(window: int, *, memory: int, unit_nbytes: int, lanes: int) -> None:
-    if window < 1:
-        raise ValueError(f"window must be at least 1 chunk, got {window}")
-    needed = least_memory(window, unit_nbytes=unit_nbytes, lanes=lanes)
-    if memory < needed:
-        raise ValueError(
-            f"window={window} chunks of {unit_nbytes} bytes in {lanes} lanes need "
-            f"memory of at least {needed} bytes, got {memory}"
+def _beside(layout: SampleLayout, batches_nbytes: int, reserved_nbytes: int) -> str:
+    """Return what is needed beside the windows, in words; nothing where it is of no account."""
+    parts = []
+    if batches_nbytes:
+        parts.append(f"{batches_nbytes} bytes of batches")
+    if reserved_nbytes > batches_nbytes:
+        largest = max(layout.iter_arrays(), key=lambda array: array.chunk_nbytes)
+        parts.append(
+            f"what a thread reads and decodes (array {largest.name!r} has chunks of "
+            f"{largest.chunk_nbytes} bytes)"
         )
+    return f" beside {' and '.join(parts)}" if parts else ""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from chunkstore.pipeline.budget import BATCHES_ALIVE
 from chunkstore.pipeline.cache import ChunkCache
 from chunkstore.pipeline.engine import Engine
 from chunkstore.pipeline.fill import EpochFill
@@ -163,6 +164,8 @@ class Feed:
         if self._pid != os.getpid():
             # Another thread of the parent may have held the lock when this process was forked.
             self._lock = threading.Lock()
+            if self.skips is not None:
+                self.skips.renew_lock()
             self._stop()
             self._make_memory()
         return self._lock
@@ -231,9 +234,8 @@ class Feed:
         self._pools = tuple(
             BlockPool(self._largest_block * nbytes, limit=limit) for nbytes in sample_nbytes
         )
-        # The consumer holds one while it takes the next.
         self._batch_pools = tuple(
-            BlockPool(self._batch_length * nbytes, limit=2) for nbytes in sample_nbytes
+            BlockPool(self._batch_length * nbytes, limit=BATCHES_ALIVE) for nbytes in sample_nbytes
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chunkstore.pipeline.casting import check_kind
 from chunkstore.pipeline.memory import MemorySource
 from chunkstore.pipeline.source import ChunkSource
 from chunkstore.pipeline.transforming import SampleTransform
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def chunk_sources(names: Sequence[str], values: Sequence[Any]) -> list[ChunkSource]:
-    """Return each value as a source; numpy arrays are cut like the widest stored one.
+    """Return each value as a source.
+
+    Numpy arrays are cut like the widest stored one; if they are much wider, shorter, so that their
+    chunks are of the usual size and become the units.
 
     Raises
     ------
@@ -35,11 +39,18 @@ def chunk_sources(names: Sequence[str], values: Sequence[Any]) -> list[ChunkSour
         if not value.shape:
             raise ValueError(f"array {name!r} has shape (): it has no sample axis")
     stored = [value for value in values if not isinstance(value, np.ndarray)]
+    given = [value for value in values if isinstance(value, np.ndarray)]
+    sample_nbytes = sum(math.prod(value.shape[1:]) * value.dtype.itemsize for value in given)
+    length = max(1, DEFAULT_CHUNK_NBYTES // max(sample_nbytes, 1))
     if stored:
-        length = unit_source(stored).chunk_length
-    else:
-        sample_nbytes = sum(math.prod(value.shape[1:]) * value.dtype.itemsize for value in values)
-        length = max(1, DEFAULT_CHUNK_NBYTES // max(sample_nbytes, 1))
+        unit = unit_source(stored)
+        if sample_nbytes <= source_width(unit):
+            length = unit.chunk_length
+        elif unit.chunk_length > length:
+            # Equal parts of the stored chunks: each is then covered by whole units.
+            length = -(-unit.chunk_length // -(-unit.chunk_length // length))
+        else:
+            length = unit.chunk_length
     return [
         MemorySource(name, value, chunk_length=length) if isinstance(value, np.ndarray) else value
         for name, value in zip(names, values, strict=True)
@@ -98,12 +109,12 @@ def check_alike(
 
 def unit_source(sources: Iterable[ChunkSource]) -> ChunkSource:
     """Return the source with most bytes per sample; of equal ones, the shortest chunks."""
+    return max(sources, key=lambda source: (source_width(source), -source.chunk_length))
 
-    def width(source: ChunkSource) -> tuple[int, int]:
-        sample_size = math.prod(source.shape[1:])
-        return sample_size * source.dtype.itemsize, -source.chunk_length
 
-    return max(sources, key=width)
+def source_width(source: ChunkSource) -> int:
+    """Return the bytes of a stored sample."""
+    return math.prod(source.shape[1:]) * source.dtype.itemsize
 
 
 def sample_transforms(
@@ -154,14 +165,18 @@ def delivered_dtypes(
     dtypes = []
     for name, source, step in zip(names, sources, transforms, strict=True):
         origin = source.dtype if step is None else step.dtype
-        delivered = np.dtype(by_name[name]) if name in by_name else origin
-        if not np.can_cast(origin, delivered, "same_kind"):
-            raise TypeError(
-                f"array {name!r} is {'stored' if step is None else 'transformed'} as {origin}, "
-                f"which cannot become {delivered} without loss of its kind"
-            )
+        delivered = _parse_dtype(name, by_name[name]) if name in by_name else origin
+        check_kind(name, origin, delivered, "stored" if step is None else "transformed")
         dtypes.append(delivered)
     return dtypes
+
+
+def _parse_dtype(name: str, asked: Any) -> np.dtype[Any]:
+    try:
+        dtype: np.dtype[Any] = np.dtype(asked)
+    except TypeError as error:
+        raise TypeError(f"dtype of array {name!r}: {error}") from None
+    return dtype
 
 
 def _check_known(argument: str, asked: Mapping[str, Any], names: Sequence[str]) -> None:

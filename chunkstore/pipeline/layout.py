@@ -22,6 +22,7 @@ from chunkstore.pipeline.fitting import (
     chunk_sources,
     delivered_dtypes,
     sample_transforms,
+    source_width,
     unit_source,
 )
 from chunkstore.pipeline.structure import INDEX, VALID, Structure
@@ -41,6 +42,8 @@ class LoadedArray:
 
     Attributes
     ----------
+    name
+        As the loader was given it.
     source
         Where it is read from.
     dtype
@@ -53,6 +56,7 @@ class LoadedArray:
         What is done to its samples, or None.
     """
 
+    name: str
     source: ChunkSource
     dtype: np.dtype[Any]
     sample_shape: tuple[int, ...]
@@ -120,8 +124,18 @@ class LayoutPart:
 
     @property
     def unit_fingerprint(self) -> str:
-        """Digest of the array whose chunks are the units."""
-        return next(array.source.fingerprint for array in self.arrays if array.is_unit)
+        """Digest of the array whose chunks are the units.
+
+        Of several that are cut alike and equally wide the first by its digest, so that the order of
+        the names is of no account.
+        """
+        unit = unit_source(array.source for array in self.arrays)
+        width, length = source_width(unit), unit.chunk_length
+        return min(
+            array.source.fingerprint
+            for array in self.arrays
+            if source_width(array.source) == width and array.source.chunk_length == length
+        )
 
 
 @dataclass(frozen=True)
@@ -256,13 +270,16 @@ def plan_layout(
         unit = unit_source(part_sources)
         loaded = tuple(
             LoadedArray(
+                name=name,
                 source=source,
                 dtype=delivered,
                 sample_shape=tuple(source.shape[1:]) if step is None else step.sample_shape,
                 is_unit=source.chunk_length == unit.chunk_length,
                 transform=step,
             )
-            for source, delivered, step in zip(part_sources, dtypes, transforms, strict=True)
+            for name, source, delivered, step in zip(
+                names, part_sources, dtypes, transforms, strict=True
+            )
         )
         before = parts[-1] if parts else None
         parts.append(

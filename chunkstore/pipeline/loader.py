@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from chunkstore.errors import ChunkStoreWarning
+from chunkstore.pipeline.budget import parse_memory
 from chunkstore.pipeline.feed import Feed
 from chunkstore.pipeline.iterator import BatchIterator
+from chunkstore.pipeline.options import LoaderOptions, whole_epoch, whole_number
 from chunkstore.pipeline.progress import Progress
 from chunkstore.pipeline.setup import resolve_setup
-from chunkstore.pipeline.skipping import SkipRecord, check_on_corrupt
-from chunkstore.plan.random import stream_key
+from chunkstore.pipeline.skipping import SkipRecord
 from chunkstore.upper import resolve
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class Loader:
 
     ``for batch in loader`` is one epoch; the next ``for`` is the next epoch. Every sample comes
     once in an epoch. The order depends on the data's layout, the seed, the epoch, the batch size,
-    the lanes and the window (or the memory it follows from), and on nothing else.
+    the lanes, the run and the window (or the memory it follows from), and on nothing else.
 
     Parameters
     ----------
@@ -55,14 +57,18 @@ class Loader:
     seed, epoch
         The random order, and the epoch to begin with; integers in ``[0, 2**64)``.
     memory
-        Ceiling for decoded data, summed over the ranks: bytes, or ``"512MiB"``.
+        Ceiling for decoded data, summed over the ranks: bytes, or ``"512MiB"``. It pays for the
+        windows, for what is read and decoded, and for two batches that are put together.
     last
         What happens to a batch that cannot be filled: ``"keep"`` delivers it short (the default in
         one process), ``"drop"`` leaves it out, other samples each epoch (the default of several
         ranks), ``"pad"`` fills it with samples from the start; ask for ``"@valid"`` to tell them
         apart.
     window
-        Chunks among which samples mix; by default as many as the memory holds.
+        Chunks of a lane among which samples mix; by default as many as the memory holds.
+    run
+        Neighbouring chunks that stay together when chunks are shuffled: for disks that must seek,
+        such as spinning ones, and small chunks. Samples of as many fewer places mix in a window.
     lanes
         Independently shuffled parts of the epoch, by default one for each rank. Any world size that
         divides it gives the same batches.
@@ -74,7 +80,8 @@ class Loader:
         ``"buffered"`` reads through the page cache, ``"direct"`` past it, ``"auto"`` past it where
         the data do not fit in the memory of the machine.
     dtype
-        Type of the delivered elements, one for all arrays or by name; by default as stored.
+        Type of the delivered elements, one for all arrays or by name; by default as stored. Numbers
+        may be rounded, and a value that the type cannot hold is an error that names its sample.
     transform
         Name to a function of samples, such as those of `chunkstore.transforms`. The reading threads
         call it at the same time, each with the samples of one chunk, shape ``(n, *sample_shape)``;
@@ -103,7 +110,7 @@ class Loader:
     -----
     A batch belongs to the caller: it may be written to and kept, no other batch overlaps it. A
     name that stands twice in ``names`` gives the same array twice. Batches that the caller keeps
-    come on top of the declared memory, and so does a batch that is larger than a window.
+    come on top of the declared memory; the one in use while the next is taken does not.
 
     A loader has one iterator in use at a time; a newer one ends an older one. Leaving a loop early
     ends the threads; the next loop is the next epoch. When one epoch follows on another, the next
@@ -135,6 +142,7 @@ class Loader:
         memory: int | str = "512MiB",
         last: Last | None = None,
         window: int | None = None,
+        run: int = 1,
         lanes: int | None = None,
         rank: int | None = None,
         world_size: int | None = None,
@@ -147,17 +155,15 @@ class Loader:
         epoch_samples: int | None = None,
         on_corrupt: OnCorrupt = "raise",
     ) -> None:
-        check_on_corrupt(on_corrupt)
-        self._setup = setup = resolve_setup(
-            arrays,
-            names,
+        self._options = options = LoaderOptions(
             batch_size=batch_size,
             shuffle=shuffle,
             seed=seed,
             epoch=epoch,
-            memory=memory,
+            memory=parse_memory(memory),
             last=last,
             window=window,
+            run=run,
             lanes=lanes,
             rank=rank,
             world_size=world_size,
@@ -168,21 +174,12 @@ class Loader:
             weights=weights,
             balance=balance,
             epoch_samples=epoch_samples,
+            on_corrupt=on_corrupt,
         )
+        self._setup = setup = resolve_setup(arrays, names, options)
         self._arrays = arrays
         self._names = names
-        # What another process cannot find out from the setup.
-        self._other_arguments: dict[str, Any] = {
-            "threads": threads,
-            "io": io,
-            "dtype": dtype,
-            "transform": transform,
-            "weights": weights,
-            "balance": balance,
-            "epoch_samples": epoch_samples,
-            "on_corrupt": on_corrupt,
-        }
-        self._progress = Progress(epoch)
+        self._progress = Progress(options.epoch)
         self._is_closed = False
         self._has_warned = False
         self._feed = Feed(
@@ -210,7 +207,7 @@ class Loader:
     @property
     def transform(self) -> Mapping[str, Callable[..., Any]]:
         """The functions that samples are given to, by the name of their array."""
-        return self._other_arguments["transform"] or {}
+        return self._options.transform or {}
 
     @property
     def memory(self) -> int:
@@ -251,6 +248,11 @@ class Loader:
     def window(self) -> int:
         """Chunks of one window of one lane, among which samples mix."""
         return self._setup.budget.window
+
+    @property
+    def run(self) -> int:
+        """Neighbouring chunks that stay together."""
+        return self._options.run
 
     @property
     def threads(self) -> int:
@@ -303,9 +305,8 @@ class Loader:
         """
         if self._is_closed:
             raise ValueError("the loader is closed")
-        stream_key(self._setup.order.seed, epoch)
-        if not 0 <= step <= len(self):
-            raise ValueError(f"step must be in [0, {len(self)}], got {step}")
+        epoch = whole_epoch(epoch)
+        step = whole_number("step", step, least=0, largest=len(self))
         return BatchIterator(self._feed, self._progress, self._setup, epoch=epoch, step=step)
 
     def set_epoch(self, epoch: int) -> None:
@@ -314,8 +315,7 @@ class Loader:
         A position inside this epoch that was loaded and not used yet is kept, so that
         ``load_state_dict`` followed by ``set_epoch`` of the same epoch resumes where it should.
         """
-        stream_key(self._setup.order.seed, epoch)
-        self._progress.set_epoch(epoch)
+        self._progress.set_epoch(whole_epoch(epoch))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position behind the last delivered batch, as a small dict for JSON."""
@@ -350,14 +350,15 @@ class Loader:
         epoch
             By default the one that is iterated, or comes next.
         step
-            The first batch wanted.
+            The first batch wanted, in ``[0, len(loader)]``.
 
         Returns
         -------
         samples
             Shape ``(n,)``: batch after batch, padding included.
         """
-        plan = self._setup.plan_epoch(self.epoch if epoch is None else epoch)
+        plan = self._setup.plan_epoch(self.epoch if epoch is None else whole_epoch(epoch))
+        step = whole_number("step", step, least=0, largest=len(self))
         starts = self._setup.layout.unit_bounds
         numbers = [
             starts[batch.samples[:, 0]] + batch.samples[:, 1]
@@ -367,7 +368,7 @@ class Loader:
 
     def window_starts(self, epoch: int) -> list[int]:
         """Return the steps that begin a window of the first lane of an epoch; nothing is read."""
-        plan = self._setup.plan_epoch(epoch)
+        plan = self._setup.plan_epoch(whole_epoch(epoch))
         starts = -(-plan.window_bounds(0)[:-1] // plan.lane_batch_size)
         return [int(start) for start in np.unique(starts)]
 
@@ -464,7 +465,7 @@ class Loader:
     @property
     def on_corrupt(self) -> OnCorrupt:
         """What happens to samples of which a chunk is damaged."""
-        return self._other_arguments["on_corrupt"]  # type: ignore[no-any-return]  # was checked
+        return self._options.on_corrupt
 
     @property
     def skipped(self) -> tuple[SkippedSamples, ...]:
@@ -526,24 +527,22 @@ class Loader:
 
     def __reduce__(self) -> tuple[Any, ...]:
         setup = self._setup
-        arguments = self._other_arguments | {
-            "batch_size": setup.order.batch,
-            "shuffle": setup.order.shuffle,
-            "seed": setup.order.seed,
-            "memory": setup.budget.memory,
-            "last": setup.last,
-            "window": setup.order.window,
-            "lanes": setup.order.lanes,
-            # As they were found here: another process may find others.
-            "rank": setup.rank,
-            "world_size": setup.world_size,
-        }
-        return _unpickle, (self._arrays, self._names, arguments, self.state_dict())
+        # As they were found here: another process may find others.
+        options = replace(
+            self._options,
+            epoch=self.epoch,
+            last=setup.last,
+            window=setup.budget.window,
+            lanes=setup.order.lanes,
+            rank=setup.rank,
+            world_size=setup.world_size,
+        )
+        return _unpickle, (self._arrays, self._names, options, self.state_dict())
 
 
 def _unpickle(
-    arrays: Mapping[str, Any], names: Names | None, arguments: dict[str, Any], state: dict[str, Any]
+    arrays: Mapping[str, Any], names: Names | None, options: LoaderOptions, state: dict[str, Any]
 ) -> Loader:
-    loader = Loader(arrays, names, **arguments)
+    loader = Loader(arrays, names, **{f.name: getattr(options, f.name) for f in fields(options)})
     loader.load_state_dict(state)
     return loader

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chunkstore.pipeline.budget import Budget, parse_memory, plan_budget
-from chunkstore.pipeline.direct import Io, choose_direct
+from chunkstore.pipeline.budget import BATCHES_ALIVE, Budget, plan_budget
+from chunkstore.pipeline.direct import choose_direct
 from chunkstore.pipeline.eligible import Eligible, plan_eligible
 from chunkstore.pipeline.layout import SampleLayout, plan_layout
 from chunkstore.pipeline.ranks import resolve_rank
 from chunkstore.pipeline.state import OrderIdentity
 from chunkstore.pipeline.structure import VALID, Structure
 from chunkstore.pipeline.view import SampleView
-from chunkstore.plan.epoch import EpochPlan, Last, check_last, count_batches, rank_lanes
-from chunkstore.plan.random import stream_key
+from chunkstore.plan.epoch import EpochPlan, Last, count_batches, rank_lanes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from numpy.typing import NDArray
 
-    from numpy.typing import ArrayLike, DTypeLike, NDArray
-
+    from chunkstore.pipeline.options import LoaderOptions
     from chunkstore.pipeline.source import ChunkSource
     from chunkstore.pipeline.structure import Names
 
@@ -102,6 +100,7 @@ class LoaderSetup:
             epoch=epoch,
             batch_size=self.order.batch,
             window=self.budget.plan_window,
+            run=self.order.run or 1,
             lanes=self.order.lanes,
             shuffle=self.order.shuffle,
             last=self.last,
@@ -116,26 +115,9 @@ class LoaderSetup:
 def resolve_setup(
     arrays: Mapping[str, ChunkSource | NDArray[Any]] | SampleView,
     names: Names | None,
-    *,
-    batch_size: int,
-    shuffle: bool,
-    seed: int,
-    epoch: int,
-    memory: int | str,
-    last: Last | None,
-    window: int | None,
-    lanes: int | None,
-    rank: int | None,
-    world_size: int | None,
-    threads: int | None,
-    io: Io,
-    dtype: DTypeLike | Mapping[str, DTypeLike] | None,
-    transform: Mapping[str, Callable[..., Any]] | None,
-    weights: ArrayLike | str | None,
-    balance: ArrayLike | str | None,
-    epoch_samples: int | None,
+    options: LoaderOptions,
 ) -> LoaderSetup:
-    """Check a Loader's arguments and fill in what was left out; they are described there.
+    """Fill in what a Loader's arguments leave out; they are described there.
 
     Raises
     ------
@@ -146,43 +128,43 @@ def resolve_setup(
         raise TypeError(
             f"give a store or a dict of arrays such as {{'x': array}}, got {type(arrays).__name__}"
         )
-    if io not in get_args(Io):
-        raise ValueError(f"io must be 'auto', 'buffered' or 'direct', got {io!r}")
-    rank, world_size = resolve_rank(rank, world_size)
-    lanes = world_size if lanes is None else lanes
-    if lanes < 1:
-        raise ValueError(f"lanes must be at least 1, got {lanes}")
-    if batch_size < 1 or batch_size % lanes:
+    rank, world_size = resolve_rank(options.rank, options.world_size)
+    lanes = options.lanes or world_size
+    batch_size = options.batch_size
+    if batch_size % lanes:
         raise ValueError(
             f"batch_size must be a positive multiple of lanes={lanes}, got {batch_size}"
         )
     my_lanes = rank_lanes(lanes, rank=rank, world_size=world_size)
-    if last is None:
-        last = "keep" if world_size == 1 else "drop"
-    check_last(last)
-    stream_key(seed, epoch)
+    last = options.last or ("keep" if world_size == 1 else "drop")
     # A store also has arrays that are not one value for each sample.
     available = getattr(arrays, "sample_arrays", arrays) if names is None else arrays
     structure = Structure(names, available)
     sources = arrays.sources if isinstance(arrays, SampleView) else (arrays,)
-    layout = plan_layout(sources, structure, dtype=dtype, transform=transform)
+    layout = plan_layout(sources, structure, dtype=options.dtype, transform=options.transform)
     eligible = plan_eligible(
-        arrays, layout, weights=weights, balance=balance, epoch_samples=epoch_samples
+        arrays,
+        layout,
+        weights=options.weights,
+        balance=options.balance,
+        epoch_samples=options.epoch_samples,
     )
-    memory_nbytes = parse_memory(memory)
     is_direct = choose_direct(
-        io, [array.source for array in layout.iter_arrays()], memory=memory_nbytes
+        options.io, [array.source for array in layout.iter_arrays()], memory=options.memory
     )
     budget = plan_budget(
         layout,
-        memory=memory_nbytes,
-        window=window,
+        memory=options.memory,
+        window=options.window,
         lanes=lanes,
         world_size=world_size,
         lane_batch_size=batch_size // lanes,
-        shuffle=shuffle,
-        threads=threads,
+        shuffle=options.shuffle,
+        threads=options.threads,
         buffer_nbytes=_buffer_nbytes(layout, direct=is_direct),
+        batches_nbytes=_batches_nbytes(
+            layout, batch_size=batch_size, num_samples=eligible.num_samples, last=last
+        ),
         piece_samples=eligible.piece_samples(layout),
         num_pieces=eligible.num_pieces(layout),
     )
@@ -195,20 +177,32 @@ def resolve_setup(
         eligible=eligible,
         budget=budget,
         order=OrderIdentity(
-            seed=int(seed),
-            batch=int(batch_size),
-            lanes=int(lanes),
-            window=int(budget.window),
-            last=last,
-            shuffle=bool(shuffle),
-            subset=eligible.digest,
             layout=layout.fingerprint,
+            subset=eligible.digest,
+            seed=options.seed,
+            batch=batch_size,
+            shuffle=options.shuffle,
+            lanes=lanes,
+            window=budget.window if options.shuffle else None,
+            run=options.run if options.shuffle else None,
+            last=last,
         ),
         num_batches=count_batches(
             eligible.num_samples, batch_size=batch_size, lanes=lanes, last=last
         ),
         is_direct=is_direct,
     )
+
+
+def _batches_nbytes(layout: SampleLayout, *, batch_size: int, num_samples: int, last: Last) -> int:
+    """Return what batches take beside the windows, over all processes.
+
+    Those that are put together from several windows, and the padding, which stands behind the last
+    window of each lane.
+    """
+    if last == "pad":
+        return (BATCHES_ALIVE + 1) * batch_size * layout.sample_nbytes
+    return BATCHES_ALIVE * min(batch_size, num_samples) * layout.sample_nbytes
 
 
 def _buffer_nbytes(layout: SampleLayout, *, direct: bool) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from chunkstore.errors import CorruptionError
@@ -72,15 +72,13 @@ class SkipRecord:
                 self._found[start] = SkippedSamples(start, stop, str(error))
                 self._new.append(self._found[start])
 
+    def renew_lock(self) -> None:
+        """Make a new lock, in a forked child: a thread of the parent may hold the old one."""
+        self._lock = threading.Lock()
+
     def take_new(self) -> SkippedSamples | None:
         """Return what was found and not returned yet, one at a time; None if there is no more."""
         try:
             return self._new.popleft()
         except IndexError:
             return None
-
-
-def check_on_corrupt(on_corrupt: str) -> None:
-    """Raise ValueError unless it says what to do with damage."""
-    if on_corrupt not in get_args(OnCorrupt):
-        raise ValueError(f"on_corrupt must be 'raise' or 'skip', got {on_corrupt!r}")

@@ -20,22 +20,25 @@ class OrderIdentity:
 
     Attributes
     ----------
-    seed, batch, lanes, window, last, shuffle
-        The loader's arguments; ``window`` as it was resolved.
-    subset
-        Digest of the samples that are eligible and of their weights; None for all, each once.
     layout
         Fingerprint of the data.
+    subset
+        Digest of the samples that are eligible and of their weights; None for all, each once.
+    seed, batch, shuffle, lanes, window, run, last
+        The loader's arguments; ``window`` as it was resolved, and like ``run`` None without
+        shuffle.
     """
 
+    # The first difference is the one that is named: causes stand before what follows from them.
+    layout: str
+    subset: str | None
     seed: int
     batch: int
-    lanes: int
-    window: int
-    last: Last
     shuffle: bool
-    subset: str | None
-    layout: str
+    lanes: int
+    window: int | None
+    run: int | None
+    last: Last
 
     def state(self, *, epoch: int, step: int) -> dict[str, Any]:
         """Return the JSON position behind ``step`` delivered batches of an epoch."""
@@ -80,7 +83,8 @@ class OrderIdentity:
                 continue
             if field not in state:
                 return f"the state has no field {field!r}"
-            if state[field] != value:
+            # True is equal to 1, and an array to nothing and everything.
+            if type(state[field]) is not type(value) or state[field] != value:
                 return (
                     f"the state has {field}={state[field]!r}, this loader {field}={value!r}: "
                     f"the order is another one; strict=False restarts the epoch"

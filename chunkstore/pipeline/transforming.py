@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from chunkstore.pipeline.casting import check_kind
 from chunkstore.plan.draws import SampleRandom
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class SampleTransform:
         Exception
             What the function raises, with a note that names the array and the samples.
         ValueError
-            If it returns another shape than it did for zeros, or a type that would be cut off.
+            If it returns another shape than it did for zeros, or a type of another kind.
         """
         random = SampleRandom(
             numbers, positions + origin.first_position, seed=origin.seed, epoch=origin.epoch
@@ -140,9 +141,13 @@ class SampleTransform:
             )
             raise
         self._check_length(result, len(samples))
-        if result.shape[1:] != self.sample_shape or not np.can_cast(
-            result.dtype, self.dtype, "same_kind"
-        ):
+        try:
+            check_kind(self._name, result.dtype, self.dtype, "transformed")
+        except TypeError:
+            is_alike = False
+        else:
+            is_alike = result.shape[1:] == self.sample_shape
+        if not is_alike:
             raise ValueError(
                 f"the transform of array {self._name!r} returned samples of shape "
                 f"{result.shape[1:]} and dtype {result.dtype}; for a sample of zeros it returned "
@@ -151,9 +156,14 @@ class SampleTransform:
         return result
 
     def _call(self, samples: NDArray[Any], random: SampleRandom) -> NDArray[Any]:
-        if self._takes_random:
-            return np.asarray(self._function(samples, random))
-        return np.asarray(self._function(samples))
+        arguments = (samples, random) if self._takes_random else (samples,)
+        result = self._function(*arguments)
+        if isinstance(result, np.ma.MaskedArray):
+            raise TypeError(
+                f"the transform of array {self._name!r} returned a masked array, and batches have "
+                f"no masks: return its .filled(value), or the mask as an array of its own"
+            )
+        return np.asarray(result)
 
     def _check_length(self, result: NDArray[Any], length: int) -> None:
         if result.ndim == 0 or len(result) != length:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chunkstore import system
+from chunkstore.pipeline.casting import check_range, may_overflow
 from chunkstore.pipeline.scatter import is_run, place_into, row_view, scatter_into, take_samples
 
 if TYPE_CHECKING:
@@ -245,21 +246,25 @@ class UnitReader:
         """Bring ``samples`` of a chunk, the ``wanted`` ones of the piece, to their places."""
         started = time.perf_counter()
         dest, out = piece.dest[wanted], piece.block.rows[i]
-        if array.transform is None:
+        if array.transform is None and not may_overflow(array.source.dtype, array.dtype):
             scatter_into(chunk, samples, dest, out, is_consecutive=piece.is_consecutive)
         else:
             taken = take_samples(chunk, samples)
-            transformed = array.transform(
-                # The function may write to what it is given; a cached chunk is others' too.
-                taken if array.is_unit else taken.copy(),
-                numbers=piece.numbers[wanted] + piece.part.first_sample,
-                positions=dest,
-                origin=piece.origin,
-            )
-            now = time.perf_counter()
-            self.transform_seconds += now - started
-            started = now
-            place_into(transformed, dest, out, is_consecutive=piece.is_consecutive)
+            numbers = piece.numbers[wanted] + piece.part.first_sample
+            if array.transform is not None:
+                taken = array.transform(
+                    # The function may write to what it is given; a cached chunk is others' too.
+                    taken if array.is_unit else taken.copy(),
+                    numbers=numbers,
+                    positions=dest,
+                    origin=piece.origin,
+                )
+                now = time.perf_counter()
+                self.transform_seconds += now - started
+                started = now
+            if may_overflow(taken.dtype, array.dtype):
+                check_range(array.name, taken, array.dtype, numbers)
+            place_into(taken, dest, out, is_consecutive=piece.is_consecutive)
         self.scatter_seconds += time.perf_counter() - started
 
 

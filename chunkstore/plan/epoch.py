@@ -1,8 +1,9 @@
 """Which samples does each batch of an epoch hold, and which chunks must be read for them?
 
-The order is a pure function of (samples per chunk, seed, epoch, batch size, window, lanes, last):
+The order is a pure function of (samples per chunk, seed, epoch, batch size, window, run, lanes,
+last):
 
-* permute the chunks of the file;
+* permute the chunks of the file, or runs of neighbouring ones;
 * cut the stream of their samples into lanes;
 * cut the chunks of a lane into even windows;
 * permute the samples inside each window;
@@ -146,6 +147,9 @@ class EpochPlan:
         Samples of the global batch, a multiple of ``lanes``.
     window
         Most chunks in one window of one lane.
+    run
+        Neighbouring chunks that stay together when chunks are permuted. They are read one after the
+        other, and mix with others inside a window only.
     lanes
         Lanes of the epoch; every world size that divides it gives the same global batches.
     shuffle
@@ -174,6 +178,7 @@ class EpochPlan:
         epoch: int,
         batch_size: int,
         window: int,
+        run: int = 1,
         lanes: int = 1,
         shuffle: bool = True,
         last: Last = "keep",
@@ -186,6 +191,8 @@ class EpochPlan:
             )
         if window < 1:
             raise ValueError(f"window must be at least 1 chunk, got {window}")
+        if run < 1:
+            raise ValueError(f"run must be at least 1 chunk, got {run}")
         check_last(last)
         self._locate = getattr(counts, "locate", None)
         self.counts = np.asarray(getattr(counts, "counts", counts), np.int64)
@@ -200,7 +207,7 @@ class EpochPlan:
 
         chunk_order = np.flatnonzero(self.counts)
         if shuffle:
-            chunk_order = chunk_order[self._permutation(len(chunk_order), CHUNK_ORDER)]
+            chunk_order = self._permuted_runs(chunk_order, run)
         self.lanes = plan_lanes(chunk_order, self.counts, num_lanes=lanes, window=window)
         self.num_samples = sum(lane.num_samples for lane in self.lanes)
         self.num_batches = count_batches(
@@ -329,6 +336,13 @@ class EpochPlan:
 
     def _permutation(self, size: int, purpose: int, a: int = 0, b: int = 0) -> NDArray[np.int64]:
         return keyed_permutation(size, seed=self.seed, epoch=self.epoch, purpose=purpose, a=a, b=b)
+
+    def _permuted_runs(self, chunks: NDArray[np.int64], run: int) -> NDArray[np.int64]:
+        """Return the chunks with their runs permuted; the last run may be shorter."""
+        starts = run * self._permutation(-(-len(chunks) // run), CHUNK_ORDER)
+        places = (starts[:, None] + np.arange(run)).reshape(-1)
+        permuted: NDArray[np.int64] = chunks[places[places < len(chunks)]]
+        return permuted
 
     def _piece_samples(self, chunk: int, start: int, stop: int) -> NDArray[np.int64]:
         """Return the places of a piece among the eligible samples of its chunk.

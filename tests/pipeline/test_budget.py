@@ -34,8 +34,14 @@ def budget(arrays, **changes):
         "shuffle": True,
         "threads": 2,
         "buffer_nbytes": MIB,
+        "batches_nbytes": 0,
     }
     return plan_budget(arrays, **arguments | changes)
+
+
+def least_named(failed):
+    """Return the memory that an error says is the least."""
+    return int(str(failed.value).rpartition("give at least ")[2].split()[0])
 
 
 @pytest.mark.parametrize(
@@ -121,30 +127,75 @@ def test_threads_are_reduced_until_they_fit():
 
 def test_too_little_memory_says_how_much_works():
     arrays = layout(sample_nbytes=1024, chunk_length=32_768)
-    with pytest.raises(ValueError, match="cannot hold two chunks of 33554432 bytes: give at least"):
+    with pytest.raises(ValueError, match="cannot hold two chunks of 33554432 bytes beside what"):
         budget(arrays, memory=64 * MIB)
 
 
 def test_a_label_chunk_that_does_not_fit_is_named_with_the_memory_that_works():
     arrays = layout(num_samples=40_000_000, label_length=20_000_000)
     with pytest.raises(
-        ValueError, match=r"array 'y' has chunks of 80000000 bytes; \d+ bytes"
+        ValueError, match=r"array 'y' has chunks of 80000000 bytes\): give at least \d+ bytes"
     ) as failed:
         budget(arrays, memory=64 * MIB)
-    enough = int(str(failed.value).rpartition("; ")[2].split()[0])
-    assert budget(arrays, memory=enough).threads == 1
+    least = least_named(failed)
+    assert budget(arrays, memory=least).threads == 1
+    with pytest.raises(ValueError, match="'y'"):
+        budget(arrays, memory=least - 1)
 
 
 def test_a_given_window_must_fit_twice():
     with pytest.raises(
-        ValueError, match=r"window=300 chunks of 1053696 bytes in 1 lanes need memory"
-    ):
+        ValueError, match=r"cannot hold two windows of 300 chunks of 1053696 bytes: give at least"
+    ) as failed:
         budget(layout(), window=300)
-    with pytest.raises(ValueError, match="window must be at least 1 chunk, got 0"):
-        budget(layout(), window=0)
+    assert budget(layout(), window=300, memory=least_named(failed)).window == 300
     assert budget(layout(), window=3).window == 3
 
 
-def test_no_threads_are_refused():
-    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
-        budget(layout(), threads=0)
+@given(
+    sample_nbytes=st.integers(1, 1 << 22),
+    chunk_length=st.integers(1, 64),
+    label_length=st.none() | st.integers(1, 1 << 24),
+    lanes=st.integers(1, 8),
+    batches_nbytes=st.integers(0, 1 << 30),
+    window=st.none() | st.integers(1, 9),
+)
+def test_the_least_memory_that_is_named_works_and_so_does_more(
+    sample_nbytes, chunk_length, label_length, lanes, batches_nbytes, window
+):
+    arrays = layout(
+        sample_nbytes=sample_nbytes,
+        chunk_length=chunk_length,
+        label_length=label_length,
+        num_samples=1 << 26,
+    )
+    options = {
+        "lanes": lanes,
+        "batches_nbytes": batches_nbytes,
+        "window": window,
+        "buffer_nbytes": sample_nbytes * chunk_length,
+    }
+    with pytest.raises(ValueError, match="give at least") as failed:
+        budget(arrays, memory=1, **options)
+    least = least_named(failed)
+    for memory in (least, least + least // 3, 2 * least, 5 * least):
+        assert budget(arrays, memory=memory, **options).window >= 1
+    with pytest.raises(ValueError, match="give at least"):
+        budget(arrays, memory=least - 1, **options)
+
+
+def test_batches_take_what_they_need_from_the_windows():
+    small = budget(layout(), batches_nbytes=64 * MIB)
+    assert small.window == budget(layout()).window == 222
+    # 512 MiB without 256 MiB of batches hold two windows of 127 chunks of 1,053,696 bytes.
+    assert budget(layout(), batches_nbytes=256 * MIB).window == 127
+
+
+@pytest.mark.parametrize("memory", [True, None, float("nan"), 1.5, b"1MB", float("inf")])
+def test_memory_that_is_no_number_of_bytes_is_refused(memory):
+    with pytest.raises(TypeError, match="memory must be a whole number of bytes or a text"):
+        parse_memory(memory)
+
+
+def test_a_whole_float_is_a_number_of_bytes():
+    assert parse_memory(2e9) == 2_000_000_000

@@ -177,13 +177,17 @@ def test_empty_batch_tells_structure_types_and_shapes():
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        ({"batch_size": 0}, ValueError, "batch_size must be a positive multiple of lanes=1, got 0"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
         ({"lanes": 3}, ValueError, "batch_size must be a positive multiple of lanes=3, got 4"),
         ({"lanes": 0}, ValueError, "lanes must be at least 1, got 0"),
         ({"last": "half"}, ValueError, "last must be 'keep', 'drop' or 'pad', got 'half'"),
         ({"io": "mmap"}, ValueError, "io must be 'auto', 'buffered' or 'direct', got 'mmap'"),
-        ({"seed": -1}, ValueError, r"integers in \[0, 2\*\*64\)"),
-        ({"epoch": 2**64}, ValueError, r"integers in \[0, 2\*\*64\)"),
+        ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
+        (
+            {"epoch": 2**64},
+            ValueError,
+            r"epoch must be in \[0, 2\*\*64\), got 1844",
+        ),
         ({"threads": 0}, ValueError, "threads must be at least 1, got 0"),
         ({"memory": "lots"}, ValueError, "memory must be bytes or a number with a unit"),
         ({"names": "z"}, KeyError, "there is no array 'z'; there are 'x', 'y', 'w'"),

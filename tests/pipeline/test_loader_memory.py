@@ -162,7 +162,7 @@ def test_long_chunks_that_do_not_fit_are_decoded_once_a_block_at_most():
 
 def test_the_next_epoch_is_read_ahead_from_the_second_on():
     source, _ = wide_source(num_samples=100, chunk_length=5)
-    with make(source, window=4, memory=1 << 16) as loader:
+    with make(source, window=4, memory=75_000) as loader:
         for _ in loader:
             pass
         assert sum(source.reads.values()) == 20

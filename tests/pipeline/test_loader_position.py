@@ -159,7 +159,7 @@ def test_iter_epoch_begins_anywhere():
 @pytest.mark.parametrize(
     ("epoch", "step", "text"),
     [
-        (-1, 0, r"integers in \[0, 2\*\*64\)"),
+        (-1, 0, "epoch must be at least 0, got -1"),
         (0, 8, r"step must be in \[0, 7\], got 8"),
         (0, -1, r"step must be in \[0, 7\], got -1"),
     ],

@@ -229,7 +229,7 @@ def test_weights_may_be_an_array_of_the_data():
         pytest.param({"weights": "x"}, ValueError, r"array 'x' has shape \(50, 3, 5\)", id="image"),
         pytest.param({"weights": "w", "balance": "y"}, ValueError, "not both", id="both"),
         pytest.param({"epoch_samples": 9}, ValueError, "with weights= or balance=", id="alone"),
-        pytest.param({"weights": "w", "epoch_samples": 0}, ValueError, "at least 1 sample", id="0"),
+        pytest.param({"weights": "w", "epoch_samples": 0}, ValueError, "at least 1, got 0", id="0"),
     ],
 )
 def test_wrong_weights_are_refused(arguments, error, message):

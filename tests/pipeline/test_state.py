@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from chunkstore.pipeline.state import OrderIdentity
@@ -13,6 +14,7 @@ IDENTITY = OrderIdentity(
     batch=64,
     lanes=1,
     window=224,
+    run=1,
     last="keep",
     shuffle=True,
     subset=None,
@@ -29,6 +31,7 @@ def test_state_is_pinned():
         "batch": 64,
         "lanes": 1,
         "window": 224,
+        "run": 1,
         "last": "keep",
         "shuffle": True,
         "subset": None,
@@ -47,7 +50,19 @@ def test_state_is_small_json_and_comes_back():
 
 @pytest.mark.parametrize(
     "field",
-    ["v", "order", "seed", "batch", "lanes", "window", "last", "shuffle", "subset", "layout"],
+    [
+        "v",
+        "order",
+        "seed",
+        "batch",
+        "lanes",
+        "window",
+        "run",
+        "last",
+        "shuffle",
+        "subset",
+        "layout",
+    ],
 )
 def test_each_field_is_checked_and_named(field):
     state = IDENTITY.state(epoch=3, step=2) | {field: "other"}
@@ -73,3 +88,20 @@ def test_positions_outside_the_epoch_are_refused(field, value, strict):
 def test_something_else_is_refused():
     with pytest.raises(TypeError, match="a state is a dict, got str"):
         IDENTITY.position("{}", num_batches=10, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("shuffle", 1), ("lanes", True), ("lanes", 1.0), ("seed", np.zeros(2))]
+)
+def test_a_field_of_another_type_is_refused_though_it_is_equal(field, value):
+    state = IDENTITY.state(epoch=3, step=2) | {field: value}
+    with pytest.raises(ValueError, match=f"the state has {field}="):
+        IDENTITY.position(state, num_batches=10, strict=True)
+
+
+def test_the_cause_is_named_before_what_follows_from_it():
+    state = IDENTITY.state(epoch=3, step=2) | {"window": 1, "subset": "1f", "layout": "2f"}
+    with pytest.raises(ValueError, match="the state has layout="):
+        IDENTITY.position(state, num_batches=10, strict=True)
+    with pytest.raises(ValueError, match="the state has subset="):
+        IDENTITY.position(state | {"layout": IDENTITY.layout}, num_batches=10, strict=True)

@@ -47,6 +47,9 @@ def test_windows_of_tiny_samples_are_bounded_by_their_number():
 
 
 def test_too_little_memory_says_how_much_works():
-    text = r"memory=1000000 bytes cannot hold two chunks of 1048576 bytes in each of 2 lanes: "
-    with pytest.raises(ValueError, match=text + "give at least 4793491 bytes"):
+    text = (
+        r"memory=1000000 bytes cannot hold two windows of one chunk of 1048576 bytes in 2 lanes "
+        r"beside 0 bytes: "
+    )
+    with pytest.raises(ValueError, match=text + "at least 4793491 bytes"):
         plan_window(1_000_000, unit_nbytes=MIB, unit_samples=7, lanes=2)
