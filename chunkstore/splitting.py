@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
 import numpy as np
 
-from chunkstore.errors import MissingFileError
-from chunkstore.pipeline.layout import plan_layout
-from chunkstore.pipeline.structure import Structure
+from chunkstore.errors import ChunkStoreWarning, MissingFileError
+from chunkstore.pipeline.eligible import sample_values
 from chunkstore.pipeline.view import SOURCE_SHIFT, SampleView, as_view
 from chunkstore.plan.split import check_fractions, group_ids, split_ids, split_stratified
+from chunkstore.settings import DEFAULT_CHUNK_NBYTES
 from chunkstore.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -94,12 +96,15 @@ def split(
     by: By = "sample",
     groups: ArrayLike | str | None = None,
     stratify: ArrayLike | str | None = None,
+    chunks_of: str | None = None,
     seed: int = 0,
 ) -> Splits[SampleView]:
     """Divide the samples of a data set into parts; nothing is read but ``groups`` and ``stratify``.
 
     A sample's part follows from a hash of its number, chunk or group: samples that are appended
-    later leave the others where they are. Writing the samples anew in another order does not.
+    later leave the others where they are, also those of other files in a `concat`. Arrays that are
+    added change nothing. Writing the samples anew in another order, or in other chunks with
+    ``by="chunk"``, does.
 
     Parameters
     ----------
@@ -111,12 +116,17 @@ def split(
     by
         ``"sample"``: each sample by itself; a loader of a part decodes nearly all chunks.
         ``"chunk"``: whole chunks, so nothing is decoded for nothing; right if the file is shuffled.
+        See ``chunks_of``.
         ``"group"``: samples of one group stay together, such as the pictures of one person.
     groups
         With ``by="group"``: the group of each sample, or the name of the array that says so.
     stratify
         With ``by="sample"``: labels, or the name of their array. Each class is divided in the
-        wanted fractions.
+        wanted fractions, in each file of a `concat` by itself.
+    chunks_of
+        With ``by="chunk"``: the array whose chunks stay whole. It has to be named where arrays are
+        cut differently, so that a wider array that is added later moves no sample. The widest array
+        is the one whose chunks cost most to read twice.
     seed
         Another seed divides differently; an integer in ``[0, 2**64)``.
 
@@ -124,6 +134,11 @@ def split(
     ------
     KeyError, TypeError, ValueError
         If an argument is wrong; the message says what is allowed.
+
+    Warns
+    -----
+    ChunkStoreWarning
+        A part with a fraction above 0 got no sample: there are too few chunks, groups or samples.
 
     Examples
     --------
@@ -141,17 +156,22 @@ def split(
         raise ValueError(f"groups= goes with by='group', got by={by!r} and groups={groups!r:.50}")
     if stratify is not None and by != "sample":
         raise ValueError(f"stratify= goes with by='sample', got by={by!r}")
+    if chunks_of is not None and by != "chunk":
+        raise ValueError(f"chunks_of= goes with by='chunk', got by={by!r}")
     view = as_view(data)
     shares = list(fractions.values())
     if stratify is not None:
-        labels = _values(view, "stratify", stratify)
-        part_of = split_stratified(labels, shares, seed=seed)
+        labels = sample_values(view, "stratify", stratify, num_samples=view.num_samples)
+        sources = view.sample_ids >> SOURCE_SHIFT
+        part_of = split_stratified(labels, shares, seed=seed, sources=sources)
     else:
         if groups is not None:
-            ids: NDArray[Any] = group_ids(_values(view, "groups", groups))
+            values = sample_values(view, "groups", groups, num_samples=view.num_samples)
+            ids: NDArray[Any] = group_ids(values)
         else:
-            ids = view.sample_ids if by == "sample" else _chunk_ids(view)
+            ids = view.sample_ids if by == "sample" else _chunk_ids(view, chunks_of)
         part_of = split_ids(ids, shares, seed=seed)
+    _warn_of_empty_parts(fractions, part_of, by)
     return Splits({name: view.select(part_of == i) for i, name in enumerate(fractions)})
 
 
@@ -209,27 +229,58 @@ def _usual_place(name: str) -> tuple[int, str]:
     return (_USUAL_ORDER.index(name) if name in _USUAL_ORDER else len(_USUAL_ORDER)), name
 
 
-def _values(view: SampleView, argument: str, given: Any) -> NDArray[Any]:
-    values: NDArray[Any] = np.asarray(view[given][...] if isinstance(given, str) else given)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.shape != (view.num_samples,):
-        raise ValueError(
-            f"{argument} must be one value for each of {view.num_samples} samples, "
-            f"got shape {values.shape}"
+def _warn_of_empty_parts(fractions: Mapping[str, float], part_of: NDArray[Any], by: By) -> None:
+    counts = np.bincount(part_of[part_of >= 0], minlength=len(fractions))
+    empty = [
+        name
+        for (name, fraction), count in zip(fractions.items(), counts.tolist(), strict=True)
+        if fraction > 0 and not count
+    ]
+    if empty and len(part_of):
+        warnings.warn(
+            f"the split leaves no sample for {', '.join(map(repr, empty))}: {len(part_of)} samples "
+            f"divided by {by} are too few for these fractions; take another seed, or divide smaller"
+            " pieces",
+            ChunkStoreWarning,
+            stacklevel=3,
         )
-    return values
 
 
-def _chunk_ids(view: SampleView) -> NDArray[np.int64]:
-    """Return for each sample which chunk of its source it is read with."""
+def _chunk_ids(view: SampleView, chunks_of: str | None) -> NDArray[np.int64]:
+    """Return for each sample which chunk of its source it stands in."""
+    if chunks_of is not None and chunks_of not in view:
+        there = ", ".join(map(repr, view)) or "none"
+        raise KeyError(f"chunks_of names {chunks_of!r}, but there are only {there}")
     ids = view.sample_ids
-    lengths = np.array([_unit_length(source, list(view)) for source in view.sources], np.int64)
+    names = list(view) if chunks_of is None else [chunks_of]
+    lengths = np.array([_chunk_length(source, names) for source in view.sources], np.int64)
     source_index = ids >> SOURCE_SHIFT
     places = ids - (source_index << SOURCE_SHIFT)
     chunks: NDArray[np.int64] = (source_index << SOURCE_SHIFT) + places // lengths[source_index]
     return chunks
 
 
-def _unit_length(source: Mapping[str, Any], names: Sequence[str]) -> int:
-    return plan_layout(source, Structure(tuple(names), names)).unit_length
+def _chunk_length(source: Mapping[str, Any], names: Sequence[str]) -> int:
+    """Return the samples in a chunk of the arrays of one file, which must be cut alike."""
+    stored = [name for name in names if hasattr(source[name], "chunk_length")]
+    # What is in memory is read with the stored arrays, and has no chunks of its own.
+    lengths = {name: _length_of(source[name]) for name in stored or names}
+    if len(set(lengths.values())) > 1:
+        widest = max(lengths, key=lambda name: (_sample_nbytes(source[name]), -lengths[name]))
+        raise ValueError(
+            f"by='chunk' needs chunks_of=, the array whose chunks stay whole, because the arrays "
+            f"are cut differently (samples in a chunk: {lengths}); chunks_of={widest!r} keeps "
+            "those of the widest array"
+        )
+    return next(iter(lengths.values()))
+
+
+def _length_of(array: Any) -> int:
+    """Return the samples in a chunk; of an array in memory, as many as make a usual chunk."""
+    default = max(1, DEFAULT_CHUNK_NBYTES // max(_sample_nbytes(array), 1))
+    return int(getattr(array, "chunk_length", default))
+
+
+def _sample_nbytes(array: Any) -> int:
+    nbytes: int = math.prod(array.shape[1:]) * array.dtype.itemsize
+    return nbytes

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -16,7 +18,7 @@ from chunkstore.plan.hashing import keyed_words, unit_interval
 from chunkstore.plan.random import SPLIT, stream_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -28,8 +30,15 @@ _BLOCK: Final = 16
 NO_PART: Final = -1
 
 
-def check_fractions(fractions: Mapping[str, float]) -> None:
-    """Raise ValueError unless the parts of a split have names and fractions that sum to 1 at most.
+def check_fractions(fractions: Mapping[str, Any]) -> None:
+    """Raise unless the parts of a split have names and fractions that sum to 1 at most.
+
+    Raises
+    ------
+    TypeError
+        If it is no dict, or a fraction no number.
+    ValueError
+        If there is no part, or a fraction is negative, or they sum to more.
 
     Examples
     --------
@@ -37,6 +46,14 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
     Traceback (most recent call last):
     ValueError: fractions must be at least 0 and sum to 1 at most, got {'train': 0.8, 'val': 0.3}
     """
+    if not isinstance(fractions, Mapping):
+        raise TypeError(
+            "fractions must be a dict such as {'train': 0.8, 'val': 0.2}, got "
+            f"{type(fractions).__name__}"
+        )
+    for name, value in fractions.items():
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"the fraction of part {name!r} must be a number, got {value!r:.80}")
     values = list(fractions.values())
     if not values:
         raise ValueError("a split needs at least one part, such as {'train': 0.8, 'val': 0.2}")
@@ -79,7 +96,11 @@ def split_ids(ids: ArrayLike, fractions: Iterable[float], *, seed: int) -> NDArr
 
 
 def split_stratified(
-    labels: ArrayLike, fractions: Iterable[float], *, seed: int
+    labels: ArrayLike,
+    fractions: Iterable[float],
+    *,
+    seed: int,
+    sources: ArrayLike | None = None,
 ) -> NDArray[np.intp]:
     """Return the part of each sample, with the wanted fractions inside every class.
 
@@ -89,14 +110,23 @@ def split_stratified(
     Parameters
     ----------
     labels
-        Class of each sample, shape ``(n,)``, of any type that has an order.
+        Class of each sample, shape ``(n,)``: integers, strings, booleans or dates.
     fractions, seed
         As in `split_ids`.
+    sources
+        Which of several files each sample is from, shape ``(n,)``, integers from 0: the members of
+        a class are dealt in each file by itself. None if there is but one.
 
     Returns
     -------
     parts
-        Shape ``(n,)``. Samples that are appended change nothing for those before them.
+        Shape ``(n,)``. Samples that are appended to a source change nothing for those before them,
+        nor for those of other sources.
+
+    Raises
+    ------
+    TypeError
+        If labels are something else, such as fractions.
 
     Examples
     --------
@@ -107,25 +137,37 @@ def split_stratified(
     """
     values = _one_axis(labels, "labels")
     classes, members = np.unique(values, return_inverse=True)
-    class_ids = group_ids(classes)
-    order = np.argsort(members, kind="stable")
-    sizes = np.bincount(members, minlength=len(classes))
+    class_ids = group_ids(classes, argument="stratify")
+    # decks: (source, class) as one number; each is dealt by itself.
+    decks = members
+    if sources is not None:
+        decks = _one_axis(sources, "sources").astype(np.int64) * len(classes) + members
+    order = np.argsort(decks, kind="stable")
+    found, sizes = np.unique(decks, return_counts=True)
     starts = np.cumsum(sizes) - sizes
     places = np.empty(len(values))
-    for class_id, start, size in zip(
-        class_ids.tolist(), starts.tolist(), sizes.tolist(), strict=True
-    ):
-        places[order[start : start + size]] = _dealt_places(size, class_id=class_id, seed=seed)
+    for deck, start, size in zip(found.tolist(), starts.tolist(), sizes.tolist(), strict=True):
+        source, member = divmod(deck, len(classes))
+        places[order[start : start + size]] = _dealt_places(
+            size, class_id=int(class_ids[member]), source=source, seed=seed
+        )
     return _parts_of(places, fractions)
 
 
-def group_ids(groups: ArrayLike) -> NDArray[np.uint64]:
+def group_ids(groups: ArrayLike, *, argument: str = "groups") -> NDArray[np.uint64]:
     """Return a 64-bit id for each value: integers as they are, anything else by its bytes.
 
     Parameters
     ----------
     groups
         Shape ``(n,)``: integers, strings, bytes, dates.
+    argument
+        What messages call them.
+
+    Raises
+    ------
+    TypeError
+        If they are something else.
 
     Examples
     --------
@@ -135,22 +177,25 @@ def group_ids(groups: ArrayLike) -> NDArray[np.uint64]:
     >>> bool(ids[0] == ids[2]), bool(ids[0] == ids[1])
     (True, False)
     """
-    values = _one_axis(groups, "groups")
+    values = _one_axis(groups, argument)
     if values.dtype.kind in "iub":
         return values.astype(np.uint64)
     if values.dtype.kind not in "USMmT":
-        raise TypeError(f"groups must be integers, strings or dates, got {values.dtype}")
+        cut = "; numpy.digitize cuts numbers into classes" if values.dtype.kind == "f" else ""
+        raise TypeError(
+            f"{argument} must be integers, strings, booleans or dates, got {values.dtype}{cut}"
+        )
     distinct, inverse = np.unique(values, return_inverse=True)
     words = [_word_of_text(str(value)) for value in distinct.tolist()]
     return np.array(words, np.uint64)[inverse]
 
 
-def _dealt_places(count: int, *, class_id: int, seed: int) -> NDArray[np.float64]:
+def _dealt_places(count: int, *, class_id: int, source: int, seed: int) -> NDArray[np.float64]:
     """Return places in ``[0, 1)`` for a class, the sixteen of each block evenly spread."""
     num_blocks = -(-count // _BLOCK)
     # A block is dealt whole, so that its members keep their places when the class grows.
     ranks = np.arange(num_blocks * _BLOCK, dtype=np.uint64)
-    words = keyed_words(stream_key(seed, purpose=SPLIT, a=1, b=class_id), ranks)
+    words = keyed_words(stream_key(seed, purpose=SPLIT, a=1 + source, b=class_id), ranks)
     cells = words.reshape(num_blocks, _BLOCK).argsort(axis=1).argsort(axis=1).ravel()
     # The word's low bits, which hardly decided its rank, place it inside its cell.
     inside = unit_interval(words << np.uint64(32))

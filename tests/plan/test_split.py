@@ -162,7 +162,7 @@ def test_fractions_that_are_none_are_refused(fractions):
 def test_ids_that_are_no_integers_are_refused():
     with pytest.raises(TypeError, match="ids must be integers, got float64"):
         split_ids([0.5], [1.0], seed=0)
-    with pytest.raises(TypeError, match="integers, strings or dates, got float64"):
+    with pytest.raises(TypeError, match="integers, strings, booleans or dates, got float64"):
         group_ids([0.5])
     with pytest.raises(ValueError, match=r"labels must have one axis, got shape \(1, 2\)"):
         split_stratified([[1, 2]], [1.0], seed=0)
