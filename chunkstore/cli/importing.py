@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,12 +14,13 @@ from chunkstore.cli.printing import format_nbytes, format_shape, format_table, p
 from chunkstore.upper import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from chunkstore.importers.bcolz.importing import ImportPlan
     from chunkstore.importers.bcolz.report import BcolzReport
     from chunkstore.importing.run import ImportReport
 
-_MAX_NOTES = 20
+_MAX_LINES = 20
 
 
 @click.group("import")
@@ -43,7 +45,7 @@ def storage_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--resume/--no-resume",
             default=True,
             show_default=True,
-            help="Go on with an import of the same that was killed.",
+            help="Go on with an import of the same that was killed, or begin anew.",
         ),
         click.option("--overwrite", is_flag=True, help="Replace an existing file."),
     ):
@@ -80,33 +82,27 @@ def bcolz(
 
     A source is a carray, a ctable, a tree of such, or a tar, tar.gz or zip of one; or NAME=SOURCE,
     for several carrays in one file. bcolz is not needed. Every chunk is checked before the first
-    sample is written, and the new file is compared with what was read.
+    sample is written, and the new file is compared with what was read. The exit code is 1 if
+    something of the source is lost, or, with --dry-run, if something would be refused.
     """
-    places = _places(sources)
-    wanted = arrays or None
-    if dry_run:
-        _show_plan(
-            places,
-            as_json=as_json,
-            arrays=wanted,
-            allow_pickle=options["allow_pickle"],
-            recover_unflushed=options["recover_unflushed"],
-        )
-        return
-    report = cs.import_bcolz(
-        places,
-        out,
-        arrays=wanted,
-        rename=_pairs(rename, "--rename"),
-        chunk_length=chunk,
+    arguments: dict[str, Any] = {
+        "source": _places(sources),
+        "out": out,
+        "arrays": arrays or None,
+        "rename": _pairs(rename, "--rename"),
+        "chunk_length": chunk,
         **options,
-    )
-    _print_report(report, as_json=as_json)
+    }
+    if dry_run:
+        plan_import = resolve("chunkstore.importers.bcolz.importing", "plan_import")
+        _print_plan(plan_import(**arguments), as_json=as_json)
+    else:
+        _print_report(cs.import_bcolz(**arguments), as_json=as_json)
 
 
 def _places(sources: tuple[str, ...]) -> Any:
     """Return the only source, or sources by name."""
-    if len(sources) == 1 and "=" not in sources[0]:
+    if len(sources) == 1 and ("=" not in sources[0] or Path(sources[0]).exists()):
         return sources[0]
     return _pairs(sources, "a source beside others")
 
@@ -129,25 +125,27 @@ def _pair(text: str, what: str) -> tuple[str, str]:
     return name, value
 
 
-def _show_plan(places: Any, *, as_json: bool, **reading: Any) -> None:
-    check = resolve("chunkstore.importers.bcolz.open", "check_bcolz")
-    named = places if isinstance(places, dict) else {"": places}
-    reports: dict[str, BcolzReport] = {
-        name: check(place, decode=False, **reading) for name, place in named.items()
-    }
+def _print_plan(plan: ImportPlan, *, as_json: bool) -> None:
     if as_json:
-        print_json({name: report.to_json() for name, report in reports.items()})
+        print_json(plan.to_json())
     else:
-        for report in reports.values():
-            _print_plan(report)
-    if not all(report.ok for report in reports.values()):
+        for name, report in plan.reports.items():
+            _print_source(report, plan.names[name])
+        for lost in _lines(plan.lost):
+            click.echo(f"lost: {lost}")
+        for reason in plan.refused:
+            click.echo(f"refused: {reason}")
+        for note in _lines(plan.notes):
+            click.echo(f"note: {note}")
+    if plan.refused:
         sys.exit(EXIT_DEFECT)
 
 
-def _print_plan(report: BcolzReport) -> None:
+def _print_source(report: BcolzReport, names: dict[str, str]) -> None:
     rows = [
         (
             array.name or "(root)",
+            names.get(array.name, "-"),
             format_shape(array.shape),
             array.dtype,
             f"{array.num_chunks:,}",
@@ -157,30 +155,35 @@ def _print_plan(report: BcolzReport) -> None:
         for array in report.arrays
     ]
     click.echo(report.path)
-    for line in format_table(("array", "shape", "dtype", "chunks", "codecs", "stored"), rows):
+    heading = ("array", "new name", "shape", "dtype", "chunks", "codecs", "stored")
+    for line in format_table(heading, rows):
         click.echo(f"  {line}")
-    described = resolve("chunkstore.importers.bcolz.report", "described")
-    for what, problems in (("damaged", report.problems), ("refused", report.refused)):
-        for problem in problems:
-            click.echo(f"  {what}: {described(problem)}")
-    for note in report.notes:
-        click.echo(f"  note: {note}")
+
+
+def _lines(entries: Sequence[object], *, num_more: int = 0) -> list[str]:
+    """Return the first lines of a list, and how many more there are."""
+    lines: list[str] = resolve("chunkstore.importing.losses", "listed")(
+        entries, num_more=num_more, most=_MAX_LINES
+    )
+    return lines
 
 
 def _print_report(report: ImportReport, *, as_json: bool) -> None:
     if as_json:
         print_json(report.to_json())
-        return
-    for entry in report.skipped:
-        click.echo(f"skipped: {entry.name}: {entry.reason}")
-    for note in report.notes[:_MAX_NOTES]:
-        click.echo(f"note: {note}")
-    if len(report.notes) > _MAX_NOTES:
-        click.echo(f"note: {len(report.notes) - _MAX_NOTES} more, see --json")
-    for what, count in report.counts.items():
-        click.echo(f"{what}: {count:,}")
-    click.echo(
-        f"{report.path}: {report.num_samples:,} samples, {format_nbytes(report.nbytes)} in "
-        f"{format_nbytes(report.file_nbytes)}, {report.seconds:.1f} s, "
-        + ("verified" if report.is_verified else "not verified")
-    )
+    else:
+        for lost in _lines(report.lost, num_more=report.num_more_lost):
+            click.echo(f"lost: {lost}")
+        for entry in report.skipped:
+            click.echo(f"skipped: {entry.name}: {entry.reason}")
+        for note in _lines(report.notes):
+            click.echo(f"note: {note}")
+        for what, count in report.counts.items():
+            click.echo(f"{what}: {count:,}")
+        click.echo(
+            f"{report.path}: {report.num_samples:,} samples, {format_nbytes(report.nbytes)} in "
+            f"{format_nbytes(report.file_nbytes)}, {report.seconds:.1f} s, "
+            + ("verified" if report.is_verified else "not verified")
+        )
+    if report.lost:
+        sys.exit(EXIT_DEFECT)

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 def iter_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], *, threads: int, depth: int
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """Yield the results of a function in the order of its arguments, computed ahead by threads.
 
     Parameters

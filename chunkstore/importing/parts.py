@@ -89,7 +89,12 @@ def import_parts(
     finished = {
         name
         for name, path in paths.items()
-        if options.resume and is_finished(path, provenance_of(source, options, orderings[name]))
+        if options.resume
+        and is_finished(
+            path,
+            provenance_of(source, options, orderings[name]),
+            {**source.attributes, **options.attributes},
+        )
     }
     if len(finished) == len(parts):
         finished.clear()

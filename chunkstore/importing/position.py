@@ -1,8 +1,9 @@
 """How far did an import come, and may it be continued?
 
-The attribute ``import`` of the new file says where its samples come from, and at each checkpoint
-how many samples of the source were done, what was skipped and the digest of each array. An import
-that was killed goes on behind its last checkpoint if everything it follows from is the same.
+The attribute ``import`` of the new file says where its samples come from and how they are stored,
+and at each checkpoint how many samples of the source were done, what was skipped or lost and the
+digest of each array. An import that was killed goes on behind its last checkpoint if everything it
+follows from is the same.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from chunkstore.errors import (
     ChunkStoreWarning,
@@ -22,12 +23,13 @@ from chunkstore.errors import (
     IncompleteError,
 )
 from chunkstore.importing.digest import add_samples
+from chunkstore.importing.losses import MAX_LISTED, Losses
 from chunkstore.importing.source import Skipped
 from chunkstore.store.creating import append, create
 from chunkstore.store.store import PARTIAL_SUFFIX, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from chunkstore.importing.source import Block
     from chunkstore.store.writer import Writer
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 # The attribute of a file that says what was imported.
 PROVENANCE = "import"
 _POSITION = "position"
+_MAX_SHOWN_LENGTH: Final = 80
 
 
 @dataclass
@@ -49,15 +52,21 @@ class Position:
         Those that were skipped.
     digests
         Of each array so far, see `chunkstore.importing.digest`.
-    notes, counts
-        What was found in the samples so far, see `chunkstore.importing.source.Block`.
+    notes, num_more_notes
+        What was found so far, and how many notes are left out.
+    counts
+        What was counted in the samples so far, see `chunkstore.importing.source.Block`.
+    lost
+        What could not be read so far.
     """
 
     num_done: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     digests: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    num_more_notes: int = 0
     counts: dict[str, int] = field(default_factory=dict)
+    lost: Losses = field(default_factory=Losses)
 
     def add(self, block: Block, *, stop: int) -> None:
         """Count a block as done.
@@ -71,30 +80,38 @@ class Position:
         """
         self.num_done = stop
         self.skipped += block.skipped
-        self.notes += block.notes
+        self.add_notes(block.notes)
+        self.lost.add(block.lost)
         for what, count in block.counts.items():
             self.counts[what] = self.counts.get(what, 0) + count
         for name, samples in block.arrays.items():
             self.digests[name] = add_samples(self.digests.get(name, 0), samples)
 
+    def add_notes(self, notes: Sequence[str]) -> None:
+        """Take notes in, as long as there are few."""
+        room = MAX_LISTED - len(self.notes)
+        self.notes += notes[:room]
+        self.num_more_notes += len(notes[room:])
+
     def to_json(self) -> dict[str, Any]:
         """Return the position as JSON values."""
-        return asdict(self)
+        return asdict(self) | {"lost": self.lost.to_json()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Position:
         """Return what `to_json` returned."""
-        skipped = [Skipped(**entry) for entry in value["skipped"]]
         return cls(
             value["num_done"],
-            skipped,
+            [Skipped(**entry) for entry in value["skipped"]],
             dict(value["digests"]),
             list(value["notes"]),
+            value["num_more_notes"],
             dict(value["counts"]),
+            Losses.from_json(value["lost"]),
         )
 
 
-def described(provenance: Mapping[str, Any], position: Position) -> dict[str, Any]:
+def import_attribute(provenance: Mapping[str, Any], position: Position) -> dict[str, Any]:
     """Return the attribute of an import at a position, as it comes back from JSON."""
     value: dict[str, Any] = json.loads(json.dumps({**provenance, _POSITION: position.to_json()}))
     return value
@@ -105,6 +122,7 @@ def open_import(
     provenance: Mapping[str, Any],
     *,
     attributes: Mapping[str, Any],
+    start: Position,
     overwrite: bool,
     resume: bool,
     **storage: Any,
@@ -116,13 +134,15 @@ def open_import(
     out
         The file.
     provenance
-        What the samples follow from, JSON values.
+        What the samples follow from and how they are stored, JSON values.
     attributes
         Of the new file, besides.
+    start
+        Position of an import that begins.
     overwrite
         Whether a finished file, or an unfinished one of another import, may be replaced.
     resume
-        False begins anew.
+        False begins anew, also over an unfinished import of the same source.
     storage
         See `chunkstore.create`.
 
@@ -131,62 +151,151 @@ def open_import(
     ExistingFileError
         The file exists, or an unfinished one of another import, and ``overwrite`` is False.
     """
-    if PROVENANCE in attributes:
-        raise ValueError(f"the attribute {PROVENANCE!r} says what was imported; choose another")
-    start = Position()
-    wanted = described(provenance, start)
-    partial = os.fspath(out) + PARTIAL_SUFFIX
-    if resume and (overwrite or not Path(out).exists()) and Path(partial).exists():
-        found = _read_provenance(partial)
-        position = found.pop(_POSITION, None)
-        fields = [name for name in wanted if name != _POSITION and found.get(name) != wanted[name]]
-        if position is not None and not fields and position["num_done"]:
-            with warnings.catch_warnings():
-                # What a killed import had begun to write behind its checkpoint is read again.
-                warnings.simplefilter("ignore", ChunkStoreWarning)
-                writer = append(out, resume=True, overwrite=overwrite)
-            return writer, Position.from_json(position)
-        if position is not None and fields and not overwrite:
-            raise ExistingFileError(
-                f"{partial} is an unfinished import with another {', '.join(fields)}; "
-                "overwrite=True (--overwrite) begins anew",
-                os.fspath(out),
-                errno=errno.EEXIST,
-            )
-        # Killed before its first checkpoint, an import leaves next to nothing.
-        overwrite = overwrite or position is not None or not Path(partial).stat().st_size
+    position = find_position(
+        out, provenance, attributes=attributes, overwrite=overwrite, resume=resume
+    )
+    if position is not None and position.num_done:
+        with warnings.catch_warnings():
+            # What a killed import had begun to write behind its checkpoint is read again.
+            warnings.simplefilter("ignore", ChunkStoreWarning)
+            return append(out, resume=True, overwrite=overwrite), position
+    # What is there of this import may go.
+    may_replace = overwrite or (position is not None and not Path(out).exists())
     writer = create(
-        out, attributes={**attributes, PROVENANCE: wanted}, overwrite=overwrite, **storage
+        out,
+        attributes={**attributes, PROVENANCE: import_attribute(provenance, start)},
+        overwrite=may_replace,
+        **storage,
     )
     return writer, start
 
 
-def is_finished(out: str | os.PathLike[str], provenance: Mapping[str, Any]) -> bool:
+def find_position(
+    out: str | os.PathLike[str],
+    provenance: Mapping[str, Any],
+    *,
+    attributes: Mapping[str, Any],
+    overwrite: bool,
+    resume: bool,
+) -> Position | None:
+    """Return how far an unfinished import of just this came; nothing is changed.
+
+    Parameters
+    ----------
+    out, provenance, attributes, overwrite, resume
+        See `open_import`.
+
+    Returns
+    -------
+    None where nothing of it is there; a position without samples where it begins anew.
+
+    Raises
+    ------
+    ExistingFileError
+        See `open_import`.
+    """
+    if PROVENANCE in attributes:
+        raise ValueError(f"the attribute {PROVENANCE!r} says what was imported; choose another")
+    partial = os.fspath(out) + PARTIAL_SUFFIX
+    if Path(out).exists() and not overwrite:
+        raise ExistingFileError(
+            "the file exists already; overwrite=True (--overwrite) replaces it",
+            os.fspath(out),
+            errno=errno.EEXIST,
+        )
+    if not Path(partial).exists():
+        return None
+    found = _read_attributes(partial)
+    about = found.pop(PROVENANCE, None)
+    if not isinstance(about, dict) or _POSITION not in about:
+        # Killed before its first checkpoint, an import leaves next to nothing.
+        return None if Path(partial).stat().st_size else Position()
+    position = about.pop(_POSITION)
+    if not resume:
+        is_same = all(about.get(key) == provenance[key] for key in ("kind", "source"))
+        return Position() if is_same else None
+    differences = [
+        *_differences(about, _as_json(provenance)),
+        *_differences(found, _as_json(attributes), "attributes"),
+    ]
+    # What failed at a bad sample may go on and leave it out.
+    differences = [found for found in differences if found != _Difference(*_MAY_SKIP)]
+    if not differences:
+        return Position.from_json(position)
+    if overwrite:
+        return None
+    raise ExistingFileError(
+        f"{partial} is an unfinished import with another "
+        + ", ".join(map(str, differences[:3]))
+        + (f" and {len(differences) - 3} more" if len(differences) > 3 else "")
+        + "; give the same again to go on with it, or overwrite=True (--overwrite) to begin anew",
+        os.fspath(out),
+        errno=errno.EEXIST,
+    )
+
+
+class _Difference(NamedTuple):
+    """One thing that an unfinished import was given and this one is not."""
+
+    name: str
+    found: Any
+    wanted: Any
+
+    def __str__(self) -> str:
+        return f"{self.name}: {_shown(self.found)} there, {_shown(self.wanted)} here"
+
+
+_MAY_SKIP: Final = ("on_error", "fail", "skip")
+
+
+def _differences(found: Any, wanted: Any, name: str = "") -> Iterator[_Difference]:
+    """Yield where two JSON values differ, by names such as ``storage.codec``."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in dict.fromkeys([*wanted, *found]):
+            below = f"{name}.{key}" if name else key
+            yield from _differences(found.get(key), wanted.get(key), below)
+    elif found != wanted:
+        yield _Difference(name, found, wanted)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN_LENGTH else f"{text[:_MAX_SHOWN_LENGTH]}..."
+
+
+def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(json.dumps(dict(value)))
+    return result
+
+
+def is_finished(
+    out: str | os.PathLike[str], provenance: Mapping[str, Any], attributes: Mapping[str, Any]
+) -> bool:
     """Return whether a file is there and came from an import of just this.
 
     Parameters
     ----------
     out
         The file.
-    provenance
+    provenance, attributes
         As in `open_import`.
     """
     if not Path(out).exists():
         return False
-    found = _read_provenance(out)
-    found.pop(_POSITION, None)
-    wanted = described(provenance, Position())
-    del wanted[_POSITION]
-    return found == wanted
+    found = _read_attributes(out)
+    about = found.pop(PROVENANCE, None)
+    if not isinstance(about, dict):
+        return False
+    about.pop(_POSITION, None)
+    return about == _as_json(provenance) and found == _as_json(attributes)
 
 
-def _read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what a file, finished or not, says of its import at its last checkpoint."""
+def _read_attributes(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the user attributes of a file, finished or not, at its last checkpoint."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ChunkStoreWarning)
             with open_store(path) as store:
-                found = store.attributes.get(PROVENANCE)
+                return dict(store.attributes)
     except (IncompleteError, FormatError):
         return {}
-    return dict(found) if isinstance(found, dict) else {}

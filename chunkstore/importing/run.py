@@ -3,7 +3,8 @@
 Threads read blocks of samples ahead, the file gets them in order, so it is the same whatever the
 number of threads. Checkpoints stand at places that follow from the sizes alone; an import that was
 killed goes on from the last one and ends with the same bytes. Before the file gets its name it is
-read once and compared with what the source gave.
+read once and compared with what the source gave. Memory is bounded whatever the source: so many
+bytes are read ahead, and so many are in chunks that are begun.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
@@ -22,17 +24,29 @@ from chunkstore import system
 from chunkstore.errors import CorruptionError
 from chunkstore.importing.ahead import iter_ahead
 from chunkstore.importing.digest import Digested, add_samples
-from chunkstore.importing.position import PROVENANCE, Position, described, open_import
+from chunkstore.importing.losses import MAX_LISTED, listed
+from chunkstore.importing.position import (
+    PROVENANCE,
+    Position,
+    find_position,
+    import_attribute,
+    open_import,
+)
 from chunkstore.progress import progress_bar
+from chunkstore.settings import LEAST_CHUNK_NBYTES
+from chunkstore.store.samples import check_specs
+from chunkstore.store.spec import check_attributes, choose_chunk_lengths, storage_options
 from chunkstore.store.store import PARTIAL_SUFFIX, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from chunkstore.importing.losses import Lost
     from chunkstore.importing.source import Block, SampleSource, Skipped
     from chunkstore.store.array import Array
+    from chunkstore.store.spec import ArraySpec
     from chunkstore.store.writer import Writer
 
 OnError = Literal["fail", "skip"]
@@ -41,6 +55,10 @@ OnError = Literal["fail", "skip"]
 _BLOCK_NBYTES: Final = 8 << 20
 # Decoded bytes of all blocks that are read or wait.
 _AHEAD_NBYTES: Final = 64 << 20
+# Decoded bytes of a block at most: one is read while another one is appended.
+_MOST_BLOCK_NBYTES: Final = _AHEAD_NBYTES // 2
+# Decoded bytes of one chunk of every array: the writer holds them until they are full.
+_BEGUN_NBYTES: Final = 64 << 20
 _MAX_THREADS: Final = 32
 # A killed import loses about a twentieth of the work, or this much where that is more.
 _NUM_CHECKPOINTS: Final = 20
@@ -55,6 +73,8 @@ class ImportOptions:
     ----------
     codec, level, chunk_nbytes, chunk_length
         Of the new file, see `chunkstore.create`; ``chunk_length`` is that of its widest array.
+        Where neither of the last two is given, chunks of very many arrays are smaller, so that
+        one of each takes at most 64 MiB.
     attributes
         Further attributes of the new file, JSON values.
     on_error
@@ -65,7 +85,8 @@ class ImportOptions:
     verify
         Read the new file before it gets its name, and compare.
     resume
-        Go on with an import of the same source and options that was killed.
+        Go on with an import of the same source and options that was killed; with others it is an
+        error. False begins anew.
     overwrite
         Replace an existing file once the new one is complete.
     progress
@@ -115,8 +136,11 @@ class ImportReport:
         That it holds.
     skipped
         Samples of the source that it does not hold.
+    lost, num_more_lost
+        What the file does not hold though the source had it: whole arrays first, then samples, by
+        array. How many further entries are not listed.
     notes, counts
-        What was found in the samples.
+        What else was found.
     nbytes, file_nbytes
         Decoded size of its samples, and the file's own size.
     seconds
@@ -128,6 +152,8 @@ class ImportReport:
     path: str
     num_samples: int
     skipped: tuple[Skipped, ...]
+    lost: tuple[Lost, ...]
+    num_more_lost: int
     notes: tuple[str, ...]
     counts: dict[str, int]
     nbytes: int
@@ -147,6 +173,8 @@ def run_import(
     *,
     order: NDArray[np.int64] | None = None,
     ordering: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
+    lost: Sequence[Lost] = (),
 ) -> ImportReport:
     """Bring samples of a source into a new file.
 
@@ -162,6 +190,8 @@ def run_import(
         Numbers of the samples to take, in the order of the file; None takes all in their order.
     ordering
         What ``order`` follows from, JSON values for the file's attributes.
+    notes, lost
+        What is known of the source before its samples are read, for the report.
 
     Raises
     ------
@@ -176,15 +206,19 @@ def run_import(
     started = time.perf_counter()
     num_samples = source.num_samples if order is None else len(order)
     provenance = provenance_of(source, options, ordering)
+    start = Position()
+    start.add_notes(notes)
+    start.lost.add(lost)
     writer, position = open_import(
         out,
         provenance,
         attributes={**source.attributes, **options.attributes},
+        start=start,
         overwrite=options.overwrite,
         resume=options.resume,
         codec=options.codec,
         level=options.level,
-        **({} if options.chunk_nbytes is None else {"chunk_nbytes": options.chunk_nbytes}),
+        chunk_nbytes=provenance["storage"]["chunk_nbytes"],
     )
     with writer:
         run = _Run(source, writer, options, order, num_samples, provenance, position)
@@ -201,19 +235,66 @@ def run_import(
     return read_report(out, seconds=time.perf_counter() - started, is_verified=options.verify)
 
 
+def check_import(source: SampleSource, out: str | os.PathLike[str], options: ImportOptions) -> None:
+    """Raise what `run_import` would raise before it reads a sample; nothing is changed.
+
+    Raises
+    ------
+    ValueError, TypeError, ChunkStoreError
+        See `run_import`.
+    """
+    provenance = provenance_of(source, options, None)
+    attributes = {**source.attributes, **options.attributes}
+    check_attributes(attributes)
+    specs = check_specs(dict(_with_chunk_length(source.specs, options.chunk_length)))
+    choose_chunk_lengths(specs, target_nbytes=provenance["storage"]["chunk_nbytes"])
+    find_position(
+        out,
+        provenance,
+        attributes=attributes,
+        overwrite=options.overwrite,
+        resume=options.resume,
+    )
+
+
 def provenance_of(
     source: SampleSource, options: ImportOptions, ordering: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Return what the samples of an import follow from, JSON values for the file's attributes."""
+    """Return what an import's file follows from, JSON values for its attributes."""
     return {
         "kind": source.kind,
         "source": source.name,
         **source.provenance,
         "order": dict(ordering or {"shuffled": False}),
+        "storage": _storage_of(source, options),
         "on_error": options.on_error,
         "fingerprint": source.fingerprint,
         "tool": f"chunkstore {version('chunkstore')}",
     }
+
+
+def _storage_of(source: SampleSource, options: ImportOptions) -> dict[str, Any]:
+    """Return how the new file is stored, with the settings in force in place of None."""
+    storage = storage_options(options.codec, options.level, None, options.chunk_nbytes)
+    chunk_nbytes = storage.chunk_nbytes
+    if options.chunk_nbytes is None and options.chunk_length is None:
+        specs = dict(source.specs)
+        while (
+            chunk_nbytes > LEAST_CHUNK_NBYTES and _begun_nbytes(specs, chunk_nbytes) > _BEGUN_NBYTES
+        ):
+            chunk_nbytes //= 2
+    return {
+        "codec": storage.codec,
+        "level": storage.level,
+        "chunk_nbytes": chunk_nbytes,
+        "chunk_length": options.chunk_length,
+    }
+
+
+def _begun_nbytes(specs: dict[str, ArraySpec], chunk_nbytes: int) -> int:
+    """Return the decoded bytes of one chunk of each array."""
+    lengths = choose_chunk_lengths(specs, target_nbytes=chunk_nbytes)
+    return sum(length * specs[name].sample_nbytes for name, length in lengths.items())
 
 
 def read_report(out: str | os.PathLike[str], *, seconds: float, is_verified: bool) -> ImportReport:
@@ -224,7 +305,9 @@ def read_report(out: str | os.PathLike[str], *, seconds: float, is_verified: boo
             os.fspath(out),
             store.num_samples,
             tuple(position.skipped),
-            tuple(position.notes),
+            tuple(position.lost.entries),
+            position.lost.num_more,
+            tuple(listed(position.notes, num_more=position.num_more_notes, most=MAX_LISTED)),
             position.counts,
             sum(array.nbytes for array in store.values()),
             store.file_nbytes,
@@ -259,34 +342,59 @@ class _Run:
             self.checkpoint()
         sample_nbytes = max(1, sum(spec.sample_nbytes for spec in source.specs.values()))
         unit = source.block_length or writer.chunk_length
-        self._block_length = max(unit, _BLOCK_NBYTES // sample_nbytes // unit * unit)
+        whole = max(unit, _BLOCK_NBYTES // sample_nbytes // unit * unit)
+        # What is cheap to read together may be too much: then it is read in equal parts.
+        num_parts = -(-whole * sample_nbytes // _MOST_BLOCK_NBYTES) if whole == unit else 1
+        self._whole = whole
+        self._block_length = max(1, -(-whole // num_parts))
         between_nbytes = max(
             num_samples * sample_nbytes // _NUM_CHECKPOINTS, _LEAST_BETWEEN_CHECKPOINTS_NBYTES
         )
-        block_nbytes = self._block_length * sample_nbytes
         # Samples of the source between two checkpoints: whole blocks.
-        self._stride = -(-between_nbytes // block_nbytes) * self._block_length
+        self._stride = -(-between_nbytes // (whole * sample_nbytes)) * whole
+        block_nbytes = self._block_length * sample_nbytes
         most = 2 * options.num_threads
         self._depth = max(1, min(most, _AHEAD_NBYTES // block_nbytes))
 
     def copy(self) -> None:
         """Read and append what is not there yet."""
         position, options = self._position, self._options
-        starts = range(position.num_done, self._num_samples, self._block_length)
+        start = position.num_done
         blocks = iter_ahead(
-            self._read, starts, threads=min(options.num_threads, self._depth), depth=self._depth
+            self._read,
+            self._starts(start),
+            threads=min(options.num_threads, self._depth),
+            depth=self._depth,
         )
-        with progress_bar(
-            self._num_samples, what="importing", unit="samples", show=options.progress
-        ) as move:
-            move(position.num_done)
-            for start, block in zip(starts, blocks, strict=True):
-                stop = min(start + self._block_length, self._num_samples)
+        # The threads end with the blocks, also when appending one fails.
+        with (
+            progress_bar(
+                self._num_samples, what="importing", unit="samples", show=options.progress
+            ) as move,
+            closing(blocks),
+        ):
+            move(start)
+            for block in blocks:
+                stop = self._stop(start)
                 self._writer.append_mapping(block.arrays, owned=True)
                 position.add(block, stop=stop)
+                # Gone before the next one is waited for.
+                del block
                 if stop % self._stride == 0 and stop < self._num_samples:
                     self.checkpoint()
                 move(stop - start)
+                start = stop
+
+    def _starts(self, start: int) -> Iterator[int]:
+        """Yield where the blocks from a sample on begin."""
+        while start < self._num_samples:
+            yield start
+            start = self._stop(start)
+
+    def _stop(self, start: int) -> int:
+        """Return where a block ends: one does not reach over the end of a whole one."""
+        end_of_whole = (start // self._whole + 1) * self._whole
+        return min(start + self._block_length, end_of_whole, self._num_samples)
 
     def add_unaligned(self) -> None:
         """Store the arrays that are no samples."""
@@ -297,7 +405,7 @@ class _Run:
 
     def checkpoint(self) -> None:
         """Make what is done durable, and say how far it is."""
-        self._writer.attributes[PROVENANCE] = described(self._provenance, self._position)
+        self._writer.attributes[PROVENANCE] = import_attribute(self._provenance, self._position)
         self._writer.flush()
 
     def verify(self) -> None:
@@ -308,12 +416,27 @@ class _Run:
         CorruptionError
             An array is not what was read.
         """
-        digests = self._position.digests
-        options = self._options
         path = self._writer.path + PARTIAL_SUFFIX
+        try:
+            self._compare(path)
+        except CorruptionError as error:
+            # What is there is not to be trusted: nothing of it counts as done.
+            self._position = Position()
+            self.checkpoint()
+            raise CorruptionError(
+                f"{error.message}. The new file was not finished; the same call begins anew. If "
+                "it fails again, look for a fault in this machine's memory or in the disk of the "
+                "new file",
+                error.path,
+                error.key,
+                error.offset,
+            ) from None
+
+    def _compare(self, path: str) -> None:
+        digests = self._position.digests
         with open_store(path) as store:
             total = sum(store[name].nbytes for name in digests)
-            with progress_bar(total, what="verifying", show=options.progress) as move:
+            with progress_bar(total, what="verifying", show=self._options.progress) as move:
                 for name, expected in digests.items():
                     found = _digest_of(store[name], move)
                     if found != expected:
@@ -325,7 +448,7 @@ class _Run:
                         )
 
     def _read(self, start: int) -> Block:
-        stop = min(start + self._block_length, self._num_samples)
+        stop = self._stop(start)
         order = self._order
         numbers = np.arange(start, stop) if order is None else order[start:stop]
         return self._source.read(numbers, skips=self._options.on_error == "skip")
@@ -338,11 +461,12 @@ def _digest_of(array: Array, move: Callable[[int], None]) -> int:
     length -= length % array.chunk_length
     digest = 0
     starts = range(0, len(array), length)
-    for samples in iter_ahead(
-        partial(_read_back, array, length=length), starts, threads=2, depth=2
-    ):
-        digest = add_samples(digest, samples)
-        move(samples.nbytes)
+    with closing(
+        iter_ahead(partial(_read_back, array, length=length), starts, threads=2, depth=2)
+    ) as blocks:
+        for samples in blocks:
+            digest = add_samples(digest, samples)
+            move(samples.nbytes)
     return digest
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from chunkstore.importing.losses import Lost
     from chunkstore.store.spec import ArraySpec
 
 
@@ -51,12 +52,15 @@ class Block:
         Sentences about what was found in them, for the report.
     counts
         What was counted in them, by what it is; the report has the sums.
+    lost
+        Samples in the arrays that could not be read and stand for nothing.
     """
 
     arrays: Mapping[str, NDArray[Any]]
     skipped: Sequence[Skipped] = ()
     notes: Sequence[str] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    lost: Sequence[Lost] = ()
 
 
 class SampleSource(Protocol):

@@ -1,7 +1,8 @@
 """How do the arrays of bcolz folders come as blocks of aligned samples?
 
 Chunks that lie inside a block are decoded where they belong. One that is cut by a block's end is
-decoded once and kept for the next block, so arrays may be cut into chunks of any lengths.
+decoded and kept for the next block, so arrays may be cut into chunks of any lengths. Kept chunks
+and the readers' buffers take a bounded number of bytes, however many arrays there are.
 """
 
 from __future__ import annotations
@@ -9,132 +10,59 @@ from __future__ import annotations
 import hashlib
 import threading
 import warnings
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from chunkstore.errors import ChunkStoreWarning, CorruptionError
+from chunkstore.errors import ChunkStoreError, ChunkStoreWarning, CorruptionError, UnsupportedError
+from chunkstore.importers.bcolz.columns import find_columns
 from chunkstore.importers.bcolz.objects import BcolzObjectArray
-from chunkstore.importers.bcolz.open import inspect_bcolz
-from chunkstore.importers.bcolz.report import described
-from chunkstore.importers.json_values import JsonTextError, to_json_text
+from chunkstore.importers.bcolz.ragged import RaggedJson
+from chunkstore.importers.bcolz.storable import storable
+from chunkstore.importing.losses import Lost, listed
 from chunkstore.importing.source import Block
 from chunkstore.pipeline.cache import ChunkCache
-from chunkstore.store.samples import check_array_name
-from chunkstore.store.spec import ArraySpec, check_attributes
+from chunkstore.store.spec import ArraySpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from chunkstore.importers.bcolz.carray import BcolzArray
-    from chunkstore.importers.bcolz.report import BcolzReport
-    from chunkstore.importers.bcolz.store import BcolzStore
+    from chunkstore.importers.bcolz.columns import Columns
     from chunkstore.pipeline.source import ChunkReader
 
 VALID: Final = "valid"
 _CACHE_NBYTES: Final = 32 << 20
-_MAX_LISTED: Final = 1000
+# Bytes that the buffers of one thread's readers may take.
+_BUFFERS_NBYTES: Final = 8 << 20
 
 
-def open_samples(
-    places: Mapping[str, str],
-    *,
-    rename: Mapping[str, str],
-    salvage: bool,
-    single_name: Callable[[str], str],
-    **reading: Any,
-) -> BcolzSamples:
+def open_samples(places: Mapping[str, str], *, salvage: bool, **options: Any) -> BcolzSamples:
     """Look at bcolz folders and return their arrays as samples.
 
     Parameters
     ----------
-    places
-        Folders or archives by the name of their arrays; ``""`` leaves them their own.
-    rename
-        Other names, by the names that the arrays would have.
-    salvage
-        Whether damage is filled; else it is raised now, as far as headers show it.
-    single_name
-        Returns the name of the only carray of a folder.
-    reading
-        See `chunkstore.importers.bcolz.open.inspect_bcolz`.
+    places, salvage, options
+        See `chunkstore.importers.bcolz.columns.find_columns`. Without ``salvage``, damage is
+        raised now, as far as headers show it.
 
     Raises
     ------
     ChunkStoreError, ValueError, KeyError
         See `chunkstore.importers.bcolz.importing.import_bcolz`.
     """
-    stores: list[BcolzStore] = []
+    columns = find_columns(places, salvage=salvage, **options)
     try:
-        reports = []
-        columns: dict[str, BcolzArray] = {}
-        own_names: list[str] = []
-        for prefix, place in places.items():
-            inspection = inspect_bcolz(place, **reading)
-            stores.append(inspection.store)
-            report = inspection.report
-            reports.append(report)
-            _check_report(report, salvage=salvage)
-            for name, array in inspection.store.items():
-                if not name:
-                    own = prefix or single_name(place)
-                else:
-                    own = f"{prefix}/{name}" if prefix else name
-                own_names.append(own)
-                _add_column(columns, rename.get(own, own), array, place)
-        _check_renamed(rename, own_names)
-        return BcolzSamples(places, stores, reports, columns, salvage=salvage)
+        columns.raise_if_bad(salvage=salvage)
+        samples = BcolzSamples(columns, salvage=salvage)
     except BaseException:
-        for store in stores:
-            store.close()
+        columns.close()
         raise
-
-
-def _check_report(report: BcolzReport, *, salvage: bool) -> None:
-    if not salvage:
-        report.raise_if_bad()
-    elif report.refused:
-        # Whole arrays that are not damaged: the person decides, by arrays= or allow_pickle=.
-        type(report)(report.path, refused=report.refused).raise_if_bad()
-    found = [*report.notes, *(f"damaged: {described(problem)}" for problem in report.problems)]
-    for text in found:
-        warnings.warn(f"{report.path}: {text}", ChunkStoreWarning, stacklevel=4)
-
-
-def _lost_ranges(
-    array: BcolzArray, stores: Sequence[BcolzStore], reports: Sequence[BcolzReport]
-) -> list[tuple[int, int]]:
-    """Return the samples of an array that its own folder's report calls damaged."""
-    for store, report in zip(stores, reports, strict=True):
-        # Other folders may have an array of the same name.
-        if any(own is array for own in store.values()):
-            return [
-                problem.samples
-                for problem in report.problems
-                if problem.array == array.name and problem.samples is not None
-            ]
-    raise AssertionError(f"array {array.name!r} is of none of the folders")
-
-
-def _check_renamed(rename: Mapping[str, str], names: Sequence[str]) -> None:
-    for name in rename:
-        if name not in names:
-            raise KeyError(f"rename: no array {name!r}; there are {', '.join(map(repr, names))}")
-
-
-def _add_column(columns: dict[str, BcolzArray], name: str, array: BcolzArray, place: str) -> None:
-    try:
-        check_array_name(name, columns)
-    except ValueError as error:
-        raise ValueError(
-            f"{place}: array {array.name!r} cannot be stored under that name: {error}; give it "
-            "another one with rename="
-        ) from None
-    if name in columns:
-        raise ValueError(f"{place}: two arrays would be called {name!r}; rename= one of them")
-    columns[name] = array
+    for note in samples.notes:
+        warnings.warn(note, ChunkStoreWarning, stacklevel=3)
+    return samples
 
 
 class BcolzSamples:
@@ -144,6 +72,22 @@ class BcolzSamples:
     ----------
     damage
         The first error that a chunk gave when it was decoded, or None.
+    notes, lost
+        What was found before a sample is read; with ``salvage`` also what is lost.
+
+    Parameters
+    ----------
+    found
+        Closed with this.
+    salvage
+        Whether what cannot be read is filled.
+
+    Raises
+    ------
+    CorruptionError, UnsupportedError
+        Elements of arrays of objects cannot be read, and ``salvage`` is False.
+    ValueError
+        With ``salvage``, an array is called ``valid``.
 
     Notes
     -----
@@ -152,44 +96,34 @@ class BcolzSamples:
 
     kind = "bcolz"
 
-    def __init__(
-        self,
-        places: Mapping[str, str],
-        stores: Sequence[BcolzStore],
-        reports: Sequence[BcolzReport],
-        columns: Mapping[str, BcolzArray],
-        *,
-        salvage: bool,
-    ) -> None:
-        self._stores = stores
-        self._columns = dict(columns)
+    def __init__(self, found: Columns, *, salvage: bool) -> None:
+        self._found = found
+        self._columns = {name: column.array for name, column in found.columns.items()}
         self._salvage = salvage
         self.damage: CorruptionError | None = None
-        self.name = ", ".join(
-            f"{name}={place}" if name else place for name, place in places.items()
-        )
-        if not columns:
-            raise CorruptionError("no array of it can be read", self.name)
-        self.num_samples = _common_length(self._columns, stores, salvage=salvage)
+        self.name = found.name
+        self.num_samples = found.num_samples
         self._cache = ChunkCache(_CACHE_NBYTES)
         self._local = threading.local()
-        self._readers: list[ChunkReader] = []
+        self._readers: set[ChunkReader] = set()
         self._lock = threading.Lock()
         self._index = {name: i for i, name in enumerate(self._columns)}
-        self._lost = {
-            name: _lost_ranges(array, stores, reports) for name, array in self._columns.items()
+        # Starts and stops of what is lost, in order.
+        self._bounds = {
+            name: np.array(column.lost, np.int64).reshape(-1, 2)
+            for name, column in found.columns.items()
         }
-        notes = [note for report in reports for note in report.notes]
         self.specs: dict[str, ArraySpec] = {}
         self.unaligned: dict[str, Any] = {}
         self._ragged: dict[str, RaggedJson] = {}
+        notes = found.notes
         for name, array in self._columns.items():
             if isinstance(array, BcolzObjectArray):
-                ragged = self._ragged[name] = RaggedJson(array, self.num_samples, salvage=salvage)
+                ragged = self._ragged[name] = RaggedJson(array, self.num_samples)
                 self.specs[f"{name}/range"] = ArraySpec(np.int64, (2,))
                 self.unaligned[f"{name}/json"] = ragged
             else:
-                kept = _storable(array.attributes, f"array {name!r}", notes)
+                kept = storable(array.attributes, f"{array.place}: array {name!r}", notes)
                 self.specs[name] = ArraySpec(array.dtype, array.shape[1:], attributes=kept)
         if salvage:
             if VALID in self.specs:
@@ -197,14 +131,9 @@ class BcolzSamples:
                     f"salvage= adds an array {VALID!r}, which is there already; rename= it"
                 )
             self.specs[VALID] = ArraySpec(np.bool_)
-        attributes: dict[str, Any] = {}
-        for prefix, store in zip(places, stores, strict=True):
-            found = _storable(store.attributes, f"{store.path}", notes)
-            if found:
-                attributes |= {prefix: found} if prefix else found
-        if "import" in attributes:
-            attributes["bcolz import"] = attributes.pop("import")
-        self.attributes = attributes
+        else:
+            _raise_errors(self._ragged, self.name)
+        self.attributes = found.attributes()
         self.provenance = {
             "arrays": {
                 name: {
@@ -212,16 +141,14 @@ class BcolzSamples:
                     "name": array.name,
                     "dtype": str(array.dtype),
                     "codec": array.codec,
-                    "storage": array.storage,
+                    "storage": storable(array.storage, f"meta/storage of array {name!r}", notes),
                 }
                 for name, array in self._columns.items()
             },
             "salvage": salvage,
-            "notes": notes,
-            "damage": [described(problem) for report in reports for problem in report.problems][
-                :_MAX_LISTED
-            ],
         }
+        self.notes = tuple(notes)
+        self.lost = tuple(found.losses() + _lost_elements(self._ragged)) if salvage else ()
         digest = hashlib.blake2b(digest_size=16)
         for name, array in self._columns.items():
             digest.update(f"{name} {array.fingerprint} ".encode())
@@ -234,7 +161,7 @@ class BcolzSamples:
         start, stop = int(numbers[0]), int(numbers[-1]) + 1
         valid = np.ones(stop - start, np.bool_)
         arrays: dict[str, NDArray[Any]] = {}
-        notes: list[str] = []
+        lost: list[Lost] = []
         counts: dict[str, int] = {}
         for name, array in self._columns.items():
             if name in self._ragged:
@@ -243,20 +170,19 @@ class BcolzSamples:
                 valid &= ragged.valid[start:stop]
                 continue
             samples = np.empty((stop - start, *array.shape[1:]), array.dtype)
-            self._read_into(name, start, samples, valid, notes, counts)
+            self._read_into(name, start, samples, valid, lost, counts)
             arrays[name] = samples
             _add(counts, f"samples of {name!r} that are all zero", count_zero(samples, valid))
         if self._salvage:
             arrays[VALID] = valid
             _add(counts, "samples that could not be read", int(np.count_nonzero(~valid)))
-        return Block(arrays, notes=notes, counts=counts)
+        return Block(arrays, counts=counts, lost=lost)
 
     def close(self) -> None:
         """Close readers and archives; again is allowed."""
         for reader in self._readers:
             reader.close()
-        for store in self._stores:
-            store.close()
+        self._found.close()
 
     def __enter__(self) -> BcolzSamples:
         return self
@@ -270,7 +196,7 @@ class BcolzSamples:
         start: int,
         samples: NDArray[Any],
         valid: NDArray[np.bool_],
-        notes: list[str],
+        lost: list[Lost],
         counts: dict[str, int],
     ) -> None:
         array = self._columns[name]
@@ -300,14 +226,19 @@ class BcolzSamples:
                     raise
                 _fill(target, valid[a - start : there - start])
                 if a == first:
-                    notes.append(str(error))
+                    # Of a chunk that is read in parts, the first one tells.
+                    until = min(first + length, len(array), self.num_samples)
+                    where = f"{array.place}: {error.key}"
+                    lost.append(Lost(name, (first, until), f"{where}: {error.message}"))
             else:
                 if a == first:
                     repaired = array.repaired_in(chunk_index)
                     _add(counts, f"streams of {name!r} repaired", repaired)
 
     def _is_lost(self, name: str, first: int, stop: int) -> bool:
-        return any(start < stop and first < end for start, end in self._lost[name])
+        bounds = self._bounds[name]
+        i = int(np.searchsorted(bounds[:, 1], first, side="right"))
+        return i < len(bounds) and int(bounds[i, 0]) < stop
 
     def _read_chunk_into(
         self, name: str, chunk_index: int, first: int, target: NDArray[Any]
@@ -327,76 +258,46 @@ class BcolzSamples:
         target[...] = chunk[first : first + len(target)]
 
     def _reader(self, name: str) -> ChunkReader:
-        """Return this thread's reader of an array."""
-        readers: dict[str, ChunkReader] | None = getattr(self._local, "readers", None)
+        """Return this thread's reader of an array; those used least give their buffers back."""
+        readers: OrderedDict[str, ChunkReader] | None = getattr(self._local, "readers", None)
         if readers is None:
-            readers = self._local.readers = {}
-        if name not in readers:
-            readers[name] = self._columns[name].open_reader()
+            readers = self._local.readers = OrderedDict()
+        if name in readers:
+            readers.move_to_end(name)
+            return readers[name]
+        reader = self._columns[name].open_reader()
+        kept_nbytes = reader.buffer_nbytes + sum(r.buffer_nbytes for r in readers.values())
+        while readers and kept_nbytes > _BUFFERS_NBYTES:
+            _, oldest = readers.popitem(last=False)
+            kept_nbytes -= oldest.buffer_nbytes
+            oldest.close()
             with self._lock:
-                self._readers.append(readers[name])
-        return readers[name]
+                self._readers.discard(oldest)
+        readers[name] = reader
+        with self._lock:
+            self._readers.add(reader)
+        return reader
 
 
-class RaggedJson:
-    """The elements of an array of objects as JSON text, one behind the other.
+def _raise_errors(ragged: Mapping[str, RaggedJson], path: str) -> None:
+    """Raise one error that lists every element that cannot be read."""
+    errors = [error for column in ragged.values() for error in column.errors.values()]
+    if not errors:
+        return
+    only_unsupported = all(isinstance(error, UnsupportedError) for error in errors)
+    kind: type[ChunkStoreError] = UnsupportedError if only_unsupported else CorruptionError
+    if len(errors) == 1:
+        raise kind(errors[0].message, path, errors[0].key)
+    text = "\n  ".join(listed(errors))
+    raise kind(f"{len(errors)} elements cannot be read:\n  {text}", path)
 
-    All are read once to know their lengths; the text is made again when it is read.
 
-    Parameters
-    ----------
-    array
-        Of objects.
-    num_samples
-        Of the file; the array may be shorter if ``salvage``.
-    salvage
-        Whether an element that cannot be read is left empty.
-
-    Attributes
-    ----------
-    shape, dtype
-        Of all text together, bytes.
-    valid
-        Which samples could be read, shape ``(num_samples,)``.
-    """
-
-    dtype = np.dtype(np.uint8)
-
-    def __init__(self, array: BcolzObjectArray, num_samples: int, *, salvage: bool) -> None:
-        self._array = array
-        self.valid = np.ones(num_samples, np.bool_)
-        self.valid[len(array) :] = False
-        lengths = np.zeros(num_samples, np.int64)
-        for i in range(len(array)):
-            try:
-                lengths[i] = len(self._text(i))
-            except CorruptionError:
-                if not salvage:
-                    raise
-                self.valid[i] = False
-        self._stops = np.cumsum(lengths)
-        self.shape = (int(self._stops[-1]) if num_samples else 0,)
-
-    def ranges(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return where the text of some samples begins and ends, shape ``(n, 2)``."""
-        bounds = np.concatenate([[0], self._stops])
-        return np.stack([bounds[start:stop], bounds[start + 1 : stop + 1]], axis=1)
-
-    def __getitem__(self, key: slice) -> NDArray[np.uint8]:
-        start, stop, _ = key.indices(self.shape[0])
-        first = int(np.searchsorted(self._stops, start, side="right"))
-        last = int(np.searchsorted(self._stops, stop, side="left"))
-        text = b"".join(
-            self._text(i) for i in range(first, min(last + 1, len(self._array))) if self.valid[i]
-        )
-        base = int(self._stops[first - 1]) if first else 0
-        return np.frombuffer(text, np.uint8)[start - base : stop - base]
-
-    def _text(self, i: int) -> bytes:
-        try:
-            return to_json_text(self._array[i])
-        except (TypeError, JsonTextError) as error:
-            raise CorruptionError(f"array {self._array.name!r}, sample {i}: {error}") from None
+def _lost_elements(ragged: Mapping[str, RaggedJson]) -> list[Lost]:
+    return [
+        Lost(name, (i, i + 1), str(error.located(column.place)))
+        for name, column in ragged.items()
+        for i, error in column.errors.items()
+    ]
 
 
 def count_zero(samples: NDArray[Any], counted: NDArray[np.bool_]) -> int:
@@ -421,29 +322,3 @@ def _fill(samples: NDArray[Any], valid: NDArray[np.bool_]) -> None:
 def _add(counts: dict[str, int], what: str, count: int) -> None:
     if count:
         counts[what] = counts.get(what, 0) + count
-
-
-def _storable(attributes: dict[str, Any], whose: str, notes: list[str]) -> dict[str, Any]:
-    """Return attributes if a file can hold them; else none, and say so."""
-    try:
-        check_attributes(attributes)
-    except (TypeError, ValueError) as error:
-        notes.append(f"the attributes of {whose} are left out: {error}")
-        return {}
-    return attributes
-
-
-def _common_length(
-    columns: Mapping[str, BcolzArray], stores: Sequence[BcolzStore], *, salvage: bool
-) -> int:
-    lengths = {name: len(array) for name, array in columns.items()}
-    if len(set(lengths.values())) > 1:
-        tables = {frozenset(names) for store in stores for names in store.tables.values()}
-        is_table = frozenset(array.name for array in columns.values()) in tables
-        if not (salvage and is_table):
-            raise ValueError(
-                "the arrays of one file have equally many samples, got "
-                + ", ".join(f"{name}: {length}" for name, length in lengths.items())
-                + "; choose those that belong together with arrays="
-            )
-    return max(lengths.values())
