@@ -42,15 +42,15 @@ def chunk_sources(names: Sequence[str], values: Sequence[Any]) -> list[ChunkSour
     given = [value for value in values if isinstance(value, np.ndarray)]
     sample_nbytes = sum(math.prod(value.shape[1:]) * value.dtype.itemsize for value in given)
     length = max(1, DEFAULT_CHUNK_NBYTES // max(sample_nbytes, 1))
-    if stored:
+    if not stored:
+        length = max(1, min(length, len(given[0])))
+    else:
         unit = unit_source(stored)
-        if sample_nbytes <= source_width(unit):
+        if sample_nbytes <= source_width(unit) or unit.chunk_length <= length:
             length = unit.chunk_length
-        elif unit.chunk_length > length:
-            # Equal parts of the stored chunks: each is then covered by whole units.
-            length = -(-unit.chunk_length // -(-unit.chunk_length // length))
         else:
-            length = unit.chunk_length
+            # A stored chunk is then covered by a few units of nearly equal length.
+            length = -(-unit.chunk_length // -(-unit.chunk_length // length))
     return [
         MemorySource(name, value, chunk_length=length) if isinstance(value, np.ndarray) else value
         for name, value in zip(names, values, strict=True)

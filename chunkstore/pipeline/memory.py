@@ -28,7 +28,7 @@ class MemorySource:
         At least one axis; the first is the sample axis. Kept, not copied: a change of it shows in
         what is read afterwards.
     chunk_length
-        Samples in a chunk; by default as many as make about 1 MiB.
+        Samples in a chunk; by default as many as make about 1 MiB, or all if they are fewer.
 
     Raises
     ------
@@ -56,7 +56,8 @@ class MemorySource:
             )
         if chunk_length is None:
             sample_nbytes = array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
-            chunk_length = max(1, DEFAULT_CHUNK_NBYTES // max(sample_nbytes, 1))
+            fitting = DEFAULT_CHUNK_NBYTES // max(sample_nbytes, 1)
+            chunk_length = max(1, min(fitting, len(array)))
         if chunk_length < 1:
             raise ValueError(f"chunk_length must be at least 1, got {chunk_length}")
         self.name = name

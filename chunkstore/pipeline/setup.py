@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from chunkstore.pipeline.options import LoaderOptions
     from chunkstore.pipeline.source import ChunkSource
     from chunkstore.pipeline.structure import Names
+
+
+# A piece of an epoch's plan takes about 100 bytes.
+_MAX_PIECES: Final = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,7 @@ def resolve_setup(
         balance=options.balance,
         epoch_samples=options.epoch_samples,
     )
+    _check_length(eligible.num_pieces(layout), options.epoch_samples)
     is_direct = choose_direct(
         options.io, [array.source for array in layout.iter_arrays()], memory=options.memory
     )
@@ -192,6 +197,15 @@ def resolve_setup(
         ),
         is_direct=is_direct,
     )
+
+
+def _check_length(num_pieces: int, epoch_samples: int | None) -> None:
+    """Raise ValueError for an epoch with weights whose plan alone would fill the memory."""
+    if epoch_samples is not None and num_pieces > _MAX_PIECES:
+        raise ValueError(
+            f"epoch_samples={epoch_samples} would read {num_pieces} chunks in an epoch; at most "
+            f"{_MAX_PIECES} can be planned. Shorter epochs differ from each other as well"
+        )
 
 
 def _batches_nbytes(layout: SampleLayout, *, batch_size: int, num_samples: int, last: Last) -> int:

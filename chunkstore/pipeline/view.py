@@ -116,6 +116,8 @@ class SampleView(Mapping[str, ViewArray]):
         if (selection is None) == (fraction is None):
             raise ValueError("select needs either a slice, mask or numbers, or fraction=")
         if fraction is not None:
+            if isinstance(fraction, bool) or not isinstance(fraction, int | float | np.number):
+                raise TypeError(f"fraction must be a number in [0, 1], got {fraction!r}")
             if not 0 <= fraction <= 1:
                 raise ValueError(f"fraction must be in [0, 1], got {fraction}")
             selection = split_ids(self.sample_ids, [fraction], seed=seed) == 0

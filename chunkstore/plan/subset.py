@@ -219,7 +219,13 @@ def parse_subset(selection: Any, num_samples: int) -> Subset:
             raise ValueError(f"a subset of {selection.total} samples, but there are {num_samples}")
         return selection
     if isinstance(selection, slice):
-        return _subset_of_range(range(*selection.indices(num_samples)), num_samples)
+        try:
+            chosen = range(*selection.indices(num_samples))
+        except TypeError:
+            raise TypeError(
+                f"a slice of samples has integers or None as its bounds and step, got {selection}"
+            ) from None
+        return _subset_of_range(chosen, num_samples)
     given = np.asarray(selection)
     if given.dtype == np.bool_ and given.shape == (num_samples,):
         return subset_of_mask(given)

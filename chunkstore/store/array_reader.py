@@ -10,7 +10,7 @@ import numpy as np
 
 from chunkstore import system
 from chunkstore.container.reader import EntryReader
-from chunkstore.errors import ChunkStoreError, CorruptionError
+from chunkstore.errors import ChunkStoreError, CorruptionError, SystemCallError
 from chunkstore.format.stored_dtype import restored_dtype, stored_form
 from chunkstore.store.node import OWN_ATTRIBUTES, chunk_key
 
@@ -28,7 +28,7 @@ class ArrayReader:
     Attributes
     ----------
     read_nbytes, fetch_seconds, decode_seconds
-        Encoded bytes read so far, and the time that reading with checks and decoding took.
+        Encoded bytes read so far, and the time that reading, and checking with decoding took.
 
     Notes
     -----
@@ -54,7 +54,7 @@ class ArrayReader:
         metadata = node.metadata
         # One cell spans the whole sample: the usual case, decoded straight to its place.
         self._one_cell = metadata.chunk_shape[1:] == metadata.shape[1:]
-        self.decode_seconds = 0.0
+        self._codec_seconds = 0.0
 
     @property
     def read_nbytes(self) -> int:
@@ -63,8 +63,13 @@ class ArrayReader:
 
     @property
     def fetch_seconds(self) -> float:
-        """Seconds spent reading and checking."""
+        """Seconds spent reading."""
         return self._entries.fetch_seconds
+
+    @property
+    def decode_seconds(self) -> float:
+        """Seconds spent checking and decoding."""
+        return self._entries.check_seconds + self._codec_seconds
 
     @property
     def buffer_nbytes(self) -> int:
@@ -91,13 +96,20 @@ class ArrayReader:
         ------
         CorruptionError
             The chunk is damaged or missing.
+        ValueError
+            The store was closed.
         """
         if out.size == 0:
             return
         try:
             self._read_into(chunk_index, out)
         except CorruptionError as error:
+            self._file.check_open()
             raise self._with_samples(error, chunk_index) from error.__cause__
+        except SystemCallError:
+            # Who closes a store while another thread reads takes the descriptor from under it.
+            self._file.check_open()
+            raise
 
     def _read_into(self, chunk_index: int, out: NDArray[Any]) -> None:
         stored = out
@@ -183,7 +195,7 @@ class ArrayReader:
             self._metadata.codecs.decode_into(encoded, out)
         except ChunkStoreError as error:
             raise error.located(self._file.path, key, place.offset) from None
-        self.decode_seconds += time.perf_counter() - started
+        self._codec_seconds += time.perf_counter() - started
 
     def _read_band_into(self, chunk_index: int, out: NDArray[Any]) -> None:
         """Put the cells together that lie side by side along the other axes."""
