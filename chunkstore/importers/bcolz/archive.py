@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import numpy as np
 
 from chunkstore.errors import FormatError
-from chunkstore.importers.bcolz.files import CHUNK_NAME, MAX_METADATA_NBYTES, Kind, joined
+from chunkstore.importers.bcolz.files import (
+    CHUNK_NAME,
+    MAX_METADATA_NBYTES,
+    Head,
+    Kind,
+    joined,
+)
 from chunkstore.importers.bcolz.frame import HEAD_NBYTES, PEEK_NBYTES
 
 if TYPE_CHECKING:
@@ -60,8 +66,8 @@ class MemberReader(Protocol):
     def buffer_nbytes(self) -> int:
         """The most memory that its buffers take."""
 
-    def read_head(self, name: bytes, place: Place) -> bytes:
-        """Return the first `PEEK_NBYTES` bytes of a member."""
+    def read_head(self, name: bytes, place: Place) -> Head:
+        """Return how a member begins and, where that costs little, how it ends."""
 
     def read(self, name: bytes, place: Place, limit: int) -> memoryview:
         """Return a member's bytes, at most ``limit``; valid until the next call."""
@@ -93,6 +99,7 @@ class _ChunkPlaces:
         # Offset, stored size, length and CRC-32, one behind the other.
         self.places = array.array("q")
         self.heads = bytearray()
+        self.end_zeros = array.array("h")
 
 
 class ArchiveIndex:
@@ -113,7 +120,9 @@ class ArchiveIndex:
         """
         self._enter_folder(_checked_name(raw, name))
 
-    def add_file(self, raw: bytes, name: str, place: Place, head: bytes = b"") -> None:
+    def add_file(
+        self, raw: bytes, name: str, place: Place, start: bytes = b"", num_end_zeros: int = 0
+    ) -> None:
         """Enter a file.
 
         Parameters
@@ -122,8 +131,9 @@ class ArchiveIndex:
             Its name as it stands in the archive, and as text.
         place
             Where it is.
-        head
-            Its first bytes, from archives that cannot be read at any place.
+        start, num_end_zeros
+            Its first bytes and the zeros at its end, from archives that cannot be read at any
+            place; see `chunkstore.importers.bcolz.files.Head`.
 
         Raises
         ------
@@ -147,7 +157,8 @@ class ArchiveIndex:
             raise FormatError(f"the archive writes the name of folder {folder!r} in two ways")
         chunks.indices.append(int(match[1]))
         chunks.places.extend(place)
-        chunks.heads += head[:PEEK_NBYTES].ljust(PEEK_NBYTES, b"\0")
+        chunks.end_zeros.append(num_end_zeros)
+        chunks.heads += start[:PEEK_NBYTES].ljust(PEEK_NBYTES, b"\0")
 
     def check(self) -> None:
         """Raise FormatError if a chunk file comes twice."""
@@ -280,6 +291,7 @@ class ArchiveChunkFiles:
         self.irregular = irregular
         self.places = np.array(places.places, np.int64).reshape(-1, 4)[order]
         self.heads = np.frombuffer(bytes(places.heads), np.uint8).reshape(-1, PEEK_NBYTES)[order]
+        self.end_zeros = np.array(places.end_zeros, np.int16)[order]
         self.raw_folder = places.raw_folder
         self._open_member_reader = open_member_reader
 
@@ -305,13 +317,14 @@ class ArchiveChunkReader:
         """The most memory that its buffers take."""
         return self._members.buffer_nbytes
 
-    def read_head(self, index: int) -> tuple[int, bytes, bool]:
-        """Return a file's length, its first bytes, and that it has no holes."""
+    def read_head(self, index: int) -> Head:
+        """Return how a file begins and ends; it has no holes."""
         row, name, place = self._find(index)
-        head = self._files.heads[row].tobytes()
-        if not any(head):
-            head = self._members.read_head(name, place)
-        return place.nbytes, head[: place.nbytes], False
+        start = self._files.heads[row].tobytes()
+        if not any(start):
+            return self._members.read_head(name, place)
+        num_end_zeros = int(self._files.end_zeros[row])
+        return Head(place.nbytes, start[: place.nbytes], num_end_zeros=num_end_zeros)
 
     def read(self, index: int, limit: int) -> memoryview:
         """Return a file's bytes, at most ``limit``; valid until the next call."""

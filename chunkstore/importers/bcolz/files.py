@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+import stat
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Kind = Literal["file", "folder", "link", "other"]
+KIND_TEXTS: Final[dict[Kind, str]] = {
+    "file": "a file",
+    "folder": "a folder",
+    "link": "a link, which is not followed",
+    "other": "a pipe or a device",
+}
 # The whole name, and no leading zeros: "__3 (1).blp", "__03.blp" and "__3.blp.part" are stray.
 CHUNK_NAME: Final = re.compile(r"__(0|[1-9][0-9]{0,17})\.blp")
 MAX_METADATA_NBYTES: Final = 64 << 20
@@ -34,6 +41,37 @@ _READ_FLAGS: Final = (
     | getattr(os, "O_NONBLOCK", 0)
 )
 _SEEK_HOLE: Final = getattr(os, "SEEK_HOLE", None)
+# So many bytes at the end of each chunk file are looked at: a block of a disk.
+TAIL_NBYTES: Final = 512
+# What a system says of one file that is bad, or is none: a bad sector, a checksum of the file
+# system, a link or a pipe that has taken a file's place.
+_FILE_ERRORS: Final = frozenset(
+    getattr(errno, name)
+    for name in ("EIO", "EBADMSG", "EUCLEAN", "EISDIR", "ELOOP", "ENXIO", "ESPIPE")
+    if hasattr(errno, name)
+)
+
+
+class Head(NamedTuple):
+    """What is known of a chunk file before it is read.
+
+    Attributes
+    ----------
+    nbytes
+        Its length.
+    start
+        Its first `chunkstore.importers.bcolz.frame.PEEK_NBYTES` bytes.
+    has_holes
+        Whether parts of it were never written.
+    num_end_zeros
+        How many of its last `TAIL_NBYTES` bytes, counted from the end, are zero; 0 where nobody
+        looked.
+    """
+
+    nbytes: int
+    start: bytes
+    has_holes: bool = False
+    num_end_zeros: int = 0
 
 
 class ChunkFileReader(Protocol):
@@ -50,8 +88,8 @@ class ChunkFileReader(Protocol):
     def buffer_nbytes(self) -> int:
         """The most memory that its buffers take."""
 
-    def read_head(self, index: int) -> tuple[int, bytes, bool]:
-        """Return a file's length, its first `PEEK_NBYTES` bytes, and whether it has holes."""
+    def read_head(self, index: int) -> Head:
+        """Return how a file begins and ends."""
 
     def read(self, index: int, limit: int) -> memoryview:
         """Return a file's bytes, at most ``limit``; valid until the next call."""
@@ -121,6 +159,11 @@ class SourceFiles(Protocol):
         """Close what is open; again is allowed."""
 
 
+def count_end_zeros(tail: bytes) -> int:
+    """Return how many zeros are at the end of some bytes."""
+    return len(tail) - len(tail.rstrip(b"\0"))
+
+
 def joined(folder: str, name: str) -> str:
     """Return the path of what is called ``name`` in a folder."""
     return f"{folder}/{name}" if folder else name
@@ -154,23 +197,25 @@ class DirectoryFiles:
 
     def read(self, path: str) -> bytes | None:
         """Return a small file's bytes; None if there is none."""
+        if self._is_behind_link(path.rpartition("/")[0]):
+            return None
         try:
             descriptor = os.open(self._system_path(path), _READ_FLAGS)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise CorruptionError(
-                    "this is a link, which is not followed", self.path, path
-                ) from None
-            raise system_call_error(error, "the file cannot be opened") from error
+            raise _refused(error, self.path, path, "the file cannot be opened") from error
         try:
             with os.fdopen(descriptor, "rb") as file:
-                raw = file.read(MAX_METADATA_NBYTES + 1)
-        except IsADirectoryError:
-            raise CorruptionError("this is a folder, a file is wanted", self.path, path) from None
+                # Of a pipe nothing is read: it would take what is meant for somebody else.
+                is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+                raw = file.read(MAX_METADATA_NBYTES + 1) if is_file else b""
         except OSError as error:
-            raise system_call_error(error, "the file cannot be read") from error
+            raise _refused(error, self.path, path, "the file cannot be read") from error
+        if not is_file:
+            raise CorruptionError(
+                f"this is {KIND_TEXTS['other']}, a file is wanted", self.path, path
+            )
         if len(raw) > MAX_METADATA_NBYTES:
             raise FormatError(
                 f"the file has more than {MAX_METADATA_NBYTES} bytes", self.path, path
@@ -198,6 +243,8 @@ class DirectoryFiles:
         """Do nothing: no file is kept open."""
 
     def _scan(self, folder: str) -> Iterator[os.DirEntry[str]]:
+        if self._is_behind_link(folder):
+            return
         try:
             with os.scandir(self._system_path(folder)) as found:
                 yield from found
@@ -205,6 +252,15 @@ class DirectoryFiles:
             return
         except OSError as error:
             raise system_call_error(error, "the folder cannot be listed") from error
+
+    def _is_behind_link(self, folder: str) -> bool:
+        """Say whether a link lies on the way from the top to a folder."""
+        place = self._place
+        for name in folder.split("/") if folder else ():
+            place = os.path.join(place, name)
+            if os.path.islink(place):
+                return True
+        return False
 
     def _system_path(self, path: str) -> str:
         return os.path.join(self._place, *path.split("/")) if path else self._place
@@ -246,19 +302,21 @@ class DirectoryChunkReader:
         """Bytes that the buffer takes now."""
         return self._buffer.nbytes
 
-    def read_head(self, index: int) -> tuple[int, bytes, bool]:
-        """Return a file's length, its first bytes, and whether it has holes."""
+    def read_head(self, index: int) -> Head:
+        """Return how a file begins and ends."""
         descriptor = self._open(index)
         try:
             nbytes = os.fstat(descriptor).st_size
-            head = os.read(descriptor, PEEK_NBYTES)
+            start = os.read(descriptor, PEEK_NBYTES)
             has_holes = nbytes > 0 and _has_holes(descriptor, nbytes)
+            tail = bytearray(min(TAIL_NBYTES, nbytes))
+            done = _fill(descriptor, memoryview(tail), nbytes - len(tail))
         except OSError as error:
             raise self._refused(error, index) from error
         finally:
             os.close(descriptor)
-        self.read_nbytes += len(head)
-        return nbytes, head, has_holes
+        self.read_nbytes += len(start) + done
+        return Head(nbytes, start, has_holes, count_end_zeros(bytes(tail[:done])))
 
     def read(self, index: int, limit: int) -> memoryview:
         """Return a file's bytes, at most ``limit``; valid until the next call."""
@@ -302,9 +360,26 @@ class DirectoryChunkReader:
             raise self._refused(error, index) from error
 
     def _refused(self, error: OSError, index: int) -> Exception:
+        if error.errno in _FILE_ERRORS:
+            # The others can perhaps be read. Who reads the chunk knows its name.
+            return CorruptionError(_file_text(error, "the chunk file cannot be read"))
         return system_call_error(
             error, "the chunk file cannot be read", f"{self._prefix}{index}.blp"
         )
+
+
+def _file_text(error: OSError, what: str) -> str:
+    if error.errno == errno.ELOOP:
+        return f"this is {KIND_TEXTS['link']}"
+    if error.errno == errno.EISDIR:
+        return f"this is {KIND_TEXTS['folder']}, a file is wanted"
+    return f"{what}: {error.strerror}"
+
+
+def _refused(error: OSError, place: str, key: str, what: str) -> Exception:
+    if error.errno in _FILE_ERRORS:
+        return CorruptionError(_file_text(error, what), place, key)
+    return system_call_error(error, what, os.path.join(place, key))
 
 
 def _has_holes(descriptor: int, nbytes: int) -> bool:

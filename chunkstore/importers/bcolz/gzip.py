@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from chunkstore.errors import ChunkStoreError, CorruptionError, FormatError
 from chunkstore.importers.bcolz.archive import ArchiveFiles, ArchiveIndex, Place
+from chunkstore.importers.bcolz.files import Head
 from chunkstore.importers.bcolz.frame import PEEK_NBYTES
 from chunkstore.importers.bcolz.tar import fill_index
 from chunkstore.system import ReadFile
@@ -256,9 +257,9 @@ class TarGzMemberReader:
         """The most memory that its buffers take."""
         return len(self._buffer) + _IN_NBYTES + _OUT_NBYTES
 
-    def read_head(self, name: bytes, place: Place) -> bytes:
-        """Return the first bytes of a member."""
-        return bytes(self.read(name, place, PEEK_NBYTES))
+    def read_head(self, name: bytes, place: Place) -> Head:
+        """Return how a member begins: one that begins with zeros, the others are known."""
+        return Head(place.nbytes, bytes(self.read(name, place, PEEK_NBYTES)))
 
     def read(self, name: bytes, place: Place, limit: int) -> memoryview:
         """Return a member's bytes, at most ``limit``; valid until the next call."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from chunkstore.errors import ChunkStoreError, CorruptionError, FormatError, SystemCallError
-from chunkstore.importers.bcolz.files import joined
+from chunkstore.importers.bcolz.files import KIND_TEXTS, joined
 from chunkstore.importers.bcolz.metadata import (
     ATTRIBUTES,
     COLUMNS,
@@ -123,8 +123,8 @@ class _Walk:
                 self._files.path,
             )
         children = self._files.entries(folder)
-        if children.get(COLUMNS) == "file":
-            self._read_table(folder)
+        if COLUMNS in children:
+            self._read_table(folder, children)
             return
         if self._is_carray(folder, children):
             self._read_carray(folder, children, table=None)
@@ -133,6 +133,11 @@ class _Walk:
             joined(folder, name)
             for name, kind in sorted(children.items())
             if kind == "folder" and not name.startswith(".")
+        ]
+        self._nodes.notes += [
+            f"{joined(folder, name)}: this is {KIND_TEXTS['link']}"
+            for name, kind in sorted(children.items())
+            if kind == "link" and not name.startswith(".")
         ]
         if children.get(ATTRIBUTES) == "file":
             columns = [path for path in below if self._is_carray(path, self._files.entries(path))]
@@ -155,9 +160,11 @@ class _Walk:
             inside = self._files.entries(joined(folder, "meta"))
             if "storage" in inside or "sizes" in inside:
                 return True
+        if children.get("meta") == "link" and "data" in children:
+            return True
         return children.get("data") == "folder" and self._files.has_chunks(joined(folder, "data"))
 
-    def _read_table(self, folder: str) -> None:
+    def _read_table(self, folder: str, in_table: dict[str, Kind]) -> None:
         key = joined(folder, COLUMNS)
         try:
             names = parse_columns(self._files.read(key) or b"")
@@ -168,15 +175,16 @@ class _Walk:
             return
         self._nodes.table_attributes[folder] = self._read_attributes(folder)
         paths = tuple(joined(folder, name) for name in names)
-        for path in paths:
+        for name, path in zip(names, paths, strict=True):
             children = self._files.entries(path)
             if self._is_carray(path, children):
                 self._read_carray(path, children, table=folder)
-            else:
-                self._add_problem(
-                    CorruptionError(f"the column is missing: {path!r} is no folder of an array"),
-                    path,
-                )
+                continue
+            kind = in_table.get(name)
+            what = "is no folder of an array" if kind is None else f"is {KIND_TEXTS[kind]}"
+            if kind == "folder":
+                what = "is a folder, and no array is in it"
+            self._add_problem(CorruptionError(f"the column is missing: {path!r} {what}"), path)
         self._nodes.tables[folder] = paths
         self._check_lengths(paths)
 
@@ -201,6 +209,14 @@ class _Walk:
                 )
 
     def _read_carray(self, folder: str, children: dict[str, Kind], *, table: str | None) -> None:
+        kind = children.get("data", "folder")
+        if kind != "folder":
+            self._add_problem(
+                CorruptionError(f"this is {KIND_TEXTS[kind]}; the folder of the chunks is wanted"),
+                folder,
+                key=joined(folder, "data"),
+            )
+            return
         sizes = self._read_meta(folder, children, SIZES)
         storage = self._read_meta(folder, children, STORAGE)
         if sizes is None or storage is None:
@@ -225,7 +241,9 @@ class _Walk:
             self._add_problem(error, folder, key=key)
             return None
         if raw is None:
-            what = "is missing" if kind in (None, "folder") else f"cannot be: meta is a {kind}"
+            what = "is missing"
+            if kind is not None and kind != "folder":
+                what = f"cannot be read: meta is {KIND_TEXTS[kind]}"
             lost = "number and shape of the samples" if path == SIZES else "type of the samples"
             self._add_problem(
                 CorruptionError(f"the file {what}; without it nobody knows the {lost}"),

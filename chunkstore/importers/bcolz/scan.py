@@ -23,7 +23,9 @@ from chunkstore.errors import (
     UnsupportedError,
 )
 from chunkstore.format.blosc import MAX_TYPESIZE
+from chunkstore.importers.bcolz.files import KIND_TEXTS, TAIL_NBYTES
 from chunkstore.importers.bcolz.frame import (
+    HEAD_NBYTES,
     MAX_FRAME_CONTENT_NBYTES,
     PACK_HEADER_NBYTES,
     FrameHeader,
@@ -38,13 +40,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from chunkstore.importers.bcolz.files import ChunkFileReader, ChunkFiles
+    from chunkstore.importers.bcolz.files import ChunkFileReader, ChunkFiles, Head
     from chunkstore.importers.bcolz.metadata import CarrayMetadata
     from chunkstore.importers.bcolz.nodes import CarrayNode
     from chunkstore.store.report import Problem
 
 # A pickle of more is no element of a training set.
 MAX_ELEMENT_NBYTES: Final = 256 << 20
+# Streams of lz4 end with letters, those of zstd and zlib never with so many zeros. Content that is
+# copied may.
+_CODED_END_ZEROS: Final = 64
 _FILES_AT_A_TIME: Final = 256
 _MAX_THREADS: Final = 8
 _HEAD: Final = np.dtype(
@@ -56,6 +61,7 @@ _HEAD: Final = np.dtype(
         ("typesize", np.uint8),
         ("crc", np.uint32),
         ("has_holes", np.bool_),
+        ("has_zero_end", np.bool_),
     ]
 )
 _METHODS: Final = tuple(
@@ -172,6 +178,22 @@ def scan_chunks(
     return _Scan(node, files, advance).run(recover_unflushed=recover_unflushed)
 
 
+def _has_zero_end(
+    reader: ChunkFileReader, chunk_index: int, head: Head, header: FrameHeader
+) -> bool:
+    """Say whether a frame ends in zeros that are perhaps not its own."""
+    least = TAIL_NBYTES if header.is_copied else _CODED_END_ZEROS
+    if head.num_end_zeros < least or head.nbytes <= HEAD_NBYTES + least:
+        return False
+    if head.nbytes != PACK_HEADER_NBYTES + header.frame_nbytes:
+        # What is behind the frame does not count.
+        return False
+    # Copied content that is zero from its first byte on is really black.
+    if not header.is_copied or any(head.start[HEAD_NBYTES:]):
+        return True
+    return bool(np.frombuffer(reader.read(chunk_index, head.nbytes), np.uint8)[HEAD_NBYTES:].any())
+
+
 class _Scan:
     def __init__(self, node: CarrayNode, files: ChunkFiles, advance: Callable[[int], None]) -> None:
         self._node = node
@@ -234,8 +256,9 @@ class _Scan:
     def _read_block(self, reader: ChunkFileReader, rows: range) -> None:
         for row in rows:
             try:
-                file_nbytes, head, has_holes = reader.read_head(int(self._indices[row]))
-                header = parse_head(head, file_nbytes=file_nbytes)
+                head = reader.read_head(int(self._indices[row]))
+                header = parse_head(head.start, file_nbytes=head.nbytes)
+                has_zero_end = _has_zero_end(reader, int(self._indices[row]), head, header)
             except SystemCallError:
                 raise
             except ChunkStoreError as error:
@@ -243,13 +266,14 @@ class _Scan:
                 continue
             method = _METHODS.index(header.method)
             self._heads[row] = (
-                file_nbytes,
+                head.nbytes,
                 header.nbytes,
                 header.frame_nbytes,
                 method,
                 header.typesize,
-                crc32(head),
-                has_holes,
+                crc32(head.start),
+                head.has_holes,
+                has_zero_end,
             )
         self._advance(len(rows))
 
@@ -318,7 +342,8 @@ class _Scan:
                 what = f"the chunk files __{first}.blp to __{stop - 1}.blp are missing"
             self._add(CorruptionError(what, key=key), first, stop)
         for chunk_index, kind in irregular.items():
-            self._add(CorruptionError(f"this is a {kind}, a chunk file is wanted"), chunk_index)
+            text = f"this is {KIND_TEXTS[kind]}; a chunk file is wanted"
+            self._add(CorruptionError(text), chunk_index)
 
     def _check_row(self, row: int) -> None:
         chunk_index = int(self._indices[row])
@@ -372,6 +397,10 @@ class _Scan:
         self._note(
             heads["has_holes"],
             "chunk files have holes, which read as zeros and were perhaps never written",
+        )
+        self._note(
+            heads["has_zero_end"],
+            "chunk files end in zeros, as those do whose end was never written",
         )
         self._note(
             heads["file_nbytes"] > heads["frame_nbytes"] + PACK_HEADER_NBYTES,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from chunkstore.errors import ChunkStoreError, CorruptionError, FormatError, UnsupportedError
 from chunkstore.importers.bcolz.archive import ArchiveFiles, ArchiveIndex, Place
-from chunkstore.importers.bcolz.files import CHUNK_NAME
+from chunkstore.importers.bcolz.files import CHUNK_NAME, TAIL_NBYTES, Head, count_end_zeros
 from chunkstore.importers.bcolz.frame import PEEK_NBYTES
 from chunkstore.system import ReadFile
 
@@ -80,19 +80,21 @@ def fill_index(stream: ForwardReader, index: ArchiveIndex, *, keep_heads: bool) 
         if kind == b"5":
             index.add_folder(raw, name)
             nbytes = 0
-        head = b""
+        start, num_read, num_end_zeros = b"", 0, 0
+        if keep_heads and kind != b"5" and CHUNK_NAME.fullmatch(name.rpartition("/")[2]):
+            start = stream.read(min(nbytes, PEEK_NBYTES))
+            num_read = len(start) + stream.skip(max(0, nbytes - len(start) - TAIL_NBYTES))
+            tail = stream.read(nbytes - num_read)
+            num_read += len(tail)
+            num_end_zeros = count_end_zeros(tail)
         if kind != b"5":
-            if keep_heads and CHUNK_NAME.fullmatch(name.rpartition("/")[2]):
-                head = stream.read(min(nbytes, PEEK_NBYTES))
-            index.add_file(raw, name, Place(offset, nbytes, nbytes), head)
+            index.add_file(raw, name, Place(offset, nbytes, nbytes), start, num_end_zeros)
         padded = -(-nbytes // BLOCK_NBYTES) * BLOCK_NBYTES
-        left = padded - len(head)
-        skipped = stream.skip(left)
+        num_read += stream.skip(padded - num_read)
         # The last member's padding may be missing, its bytes may not.
-        if len(head) + skipped < nbytes:
+        if num_read < nbytes:
             raise CorruptionError(
-                f"the archive is cut short inside {name!r}: {len(head) + skipped} of {nbytes} "
-                "bytes are there"
+                f"the archive is cut short inside {name!r}: {num_read} of {nbytes} bytes are there"
             )
     index.check()
 
@@ -284,11 +286,13 @@ class TarMemberReader:
         """Bytes that the buffer takes now."""
         return self._buffer.nbytes
 
-    def read_head(self, name: bytes, place: Place) -> bytes:
-        """Return the first bytes of a member."""
-        head = self._file.read(min(place.nbytes, PEEK_NBYTES), place.offset)
-        self.read_nbytes += len(head)
-        return head
+    def read_head(self, name: bytes, place: Place) -> Head:
+        """Return how a member begins and ends."""
+        start = self._file.read(min(place.nbytes, PEEK_NBYTES), place.offset)
+        tail_nbytes = min(place.nbytes, TAIL_NBYTES)
+        tail = self._file.read(tail_nbytes, place.offset + place.nbytes - tail_nbytes)
+        self.read_nbytes += len(start) + len(tail)
+        return Head(place.nbytes, start, num_end_zeros=count_end_zeros(tail))
 
     def read(self, name: bytes, place: Place, limit: int) -> memoryview:
         """Return a member's bytes, at most ``limit``; valid until the next call."""

@@ -9,6 +9,7 @@ from chunkstore.container import layout
 from chunkstore.container.reader import Container, EntryReader
 from chunkstore.errors import ChunkStoreError, CorruptionError, FormatError
 from chunkstore.importers.bcolz.archive import ArchiveFiles, ArchiveIndex, Place
+from chunkstore.importers.bcolz.files import TAIL_NBYTES, Head, count_end_zeros
 from chunkstore.importers.bcolz.frame import PEEK_NBYTES
 
 # The flag that says that a name is UTF-8.
@@ -102,8 +103,8 @@ class ZipMemberReader:
         """The most memory that its buffers take."""
         return self._entries.buffer_nbytes
 
-    def read_head(self, name: bytes, place: Place) -> bytes:
-        """Return the first bytes of a member, unchecked."""
+    def read_head(self, name: bytes, place: Place) -> Head:
+        """Return how a member begins and, unless it is deflated, how it ends, unchecked."""
         read = self._container.file.read
         start = layout.LOCAL.size + len(name)
         raw = read(start + _HEAD_READ_NBYTES, place.offset)
@@ -119,7 +120,10 @@ class ZipMemberReader:
                 data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, PEEK_NBYTES)
             except zlib.error as error:
                 raise CorruptionError(f"deflated bytes are damaged: {error}") from None
-        return data[:PEEK_NBYTES]
+            return Head(place.nbytes, data[:PEEK_NBYTES])
+        tail_nbytes = min(place.nbytes, TAIL_NBYTES)
+        tail = read(tail_nbytes, place.offset + header.data_start + place.nbytes - tail_nbytes)
+        return Head(place.nbytes, data[:PEEK_NBYTES], num_end_zeros=count_end_zeros(tail))
 
     def read(self, name: bytes, place: Place, limit: int) -> memoryview:
         """Return a member's checked bytes; valid until the next call.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import tarfile
 import zipfile
 
@@ -237,23 +236,6 @@ def test_other_files_are_refused_with_a_sentence(tmp_path, raw, message):
     (tmp_path / "file").write_bytes(raw)
     with pytest.raises(cs.ChunkStoreError, match=message):
         cs.open_bcolz(tmp_path / "file")
-
-
-@pytest.mark.skipif(not hasattr(os, "symlink"), reason="no links on this system")
-def test_links_in_a_folder_are_not_followed(tmp_path):
-    write_carray(tmp_path / "good", X, attributes={"a": 1})
-    path = write_carray(tmp_path / "a", X)
-    chunk = path / "data" / "__1.blp"
-    chunk.unlink()
-    chunk.symlink_to(tmp_path / "good" / "data" / "__1.blp")
-    with pytest.raises(cs.CorruptionError, match="this is a link, a chunk file is wanted"):
-        cs.open_bcolz(path)
-    whole = write_ctable(tmp_path / "table", {"y": Y})
-    (whole / "__rootdirs__").write_text('{"names": ["y", "x"]}')
-    (whole / "x").symlink_to(tmp_path / "good")
-    (whole / "x").is_dir()
-    with cs.open_bcolz(tmp_path / "good") as store:
-        assert store.attributes == {"a": 1}
 
 
 def test_snappy_frames_are_read_out_of_an_archive(tmp_path):
