@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 
+from chunkstore.batch_form import batch_leaves, rebuilt_batch
+from chunkstore.mixing_checks import checked_loaders, checked_weights
+from chunkstore.mixing_state import read_position, without_position
+from chunkstore.pipeline.options import whole_epoch, whole_number
 from chunkstore.pipeline.progress import Progress
 from chunkstore.plan.mixing import MixturePlan
-from chunkstore.plan.random import stream_key
+from chunkstore.sample_stream import SampleStream, epoch_length
 from chunkstore.upper import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterator, Mapping, Sequence
 
     from chunkstore.pipeline.loader import Loader
     from chunkstore.plan.epoch import Last
@@ -24,7 +25,6 @@ Stop = Literal["first", "all", "never"]
 
 # The name of the order that `chunkstore.plan.mixing` defines.
 _ORDER: Final = "mix-v1"
-_POSITION_FIELDS: Final = ("epoch", "step")
 # Nobody counts so many batches.
 _ENDLESS: Final = 2**62
 
@@ -71,28 +71,30 @@ class Mix:
     ) -> None:
         if stop not in get_args(Stop):
             raise ValueError(f"stop must be 'first', 'all' or 'never', got {stop!r}")
-        if weights is None:
-            weights = [1.0] * len(loaders)
-        if len(weights) != len(loaders):
-            raise ValueError(
-                f"give one weight for each of {len(loaders)} loaders, got {len(weights)}"
-            )
-        self._plan = MixturePlan(tuple(float(weight) for weight in weights), seed)
-        self._loaders = tuple(loaders)
+        self._loaders = loaders = checked_loaders(loaders)
+        self._plan = MixturePlan(
+            checked_weights(weights, len(loaders)),
+            whole_number("seed", seed, least=0, largest=2**64 - 1),
+        )
         self._stop = stop
-        self.batch_size = batch_size
+        self.batch_size = whole_number("batch_size", batch_size, least=1)
         """Samples of a batch over all ranks."""
         self._form = loaders[0].empty_batch
-        self._check_loaders()
-        if batch_size < 1 or batch_size % self.world_size:
+        if self.batch_size % self.world_size:
             raise ValueError(
-                f"batch_size must be a positive multiple of world_size={self.world_size}, "
-                f"got {batch_size}"
+                f"batch_size must be a multiple of world_size={self.world_size}, got {batch_size}"
             )
         # All counts from here on are those of one rank: they are the same on every rank.
-        self._batch_length = batch_size // self.world_size
-        self._lengths = [_epoch_length(loader) for loader in loaders]
+        self._batch_length = self.batch_size // self.world_size
+        self._lengths = [epoch_length(loader) for loader in loaders]
         self._num_batches = self._count_batches()
+        if not self._num_batches:
+            raise ValueError(
+                f"batch_size={batch_size} takes more samples of one of the loaders than an epoch "
+                f"of it has, so there is no batch: they have {self._lengths}"
+                f"{' on each rank' if self.world_size > 1 else ''}, a batch takes "
+                f"{list(self._plan.taken(self._batch_length))}; give a smaller one, or stop='all'"
+            )
         taken = self._plan.taken(self._num_batches * self._batch_length)
         # Epochs of each loader in an epoch of the mixture.
         self._rounds = [
@@ -179,32 +181,18 @@ class Mix:
         step
             In ``[0, len(mix)]``. Starting late costs one window for each lane of each loader.
         """
-        stream_key(self._plan.seed, epoch)
-        if self._stop == "never" and epoch:
-            raise ValueError(f"a mixture that never stops has epoch 0 only, got {epoch}")
-        if not 0 <= step <= self._num_batches:
-            raise ValueError(f"step must be in [0, {self._num_batches}], got {step}")
+        epoch = self._checked_epoch(epoch)
+        step = whole_number("step", step, least=0, largest=self._num_batches)
         mover = object()
         self._progress.move_to(epoch, step, mover=mover)
         return self._iter_batches(epoch, step, mover)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration; a position inside it that was loaded is kept."""
-        stream_key(self._plan.seed, epoch)
-        if self._stop == "never" and epoch:
-            raise ValueError(f"a mixture that never stops has epoch 0 only, got {epoch}")
-        self._progress.set_epoch(epoch)
+        self._progress.set_epoch(self._checked_epoch(epoch))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position behind the last delivered batch, as a small dict for JSON."""
-        sources = [
-            {
-                key: value
-                for key, value in loader.state_dict().items()
-                if key not in _POSITION_FIELDS
-            }
-            for loader in self._loaders
-        ]
         return {
             "v": 1,
             "order": _ORDER,
@@ -213,7 +201,7 @@ class Mix:
             "world_size": self.world_size,
             "weights": list(self._plan.weights),
             "stop": self._stop,
-            "sources": sources,
+            "sources": [without_position(loader.state_dict()) for loader in self._loaders],
             "epoch": self.epoch,
             "step": self.step,
         }
@@ -227,23 +215,11 @@ class Mix:
             If it is no state, or one of another mixture: the message names the field. Nothing is
             changed then.
         """
-        if not isinstance(state, Mapping):
-            raise TypeError(f"a state is a dict, got {type(state).__name__}")
-        for field, value in self.state_dict().items():
-            if field not in state:
-                raise ValueError(f"the state has no field {field!r}")
-            if field not in _POSITION_FIELDS and state[field] != value:
-                raise ValueError(
-                    f"the state has {field}={state[field]!r}, this mixture {field}={value!r}: "
-                    "the order is another one"
-                )
-        for field, largest in (("epoch", 2**64 - 1), ("step", self._num_batches)):
-            value = state[field]
-            if not isinstance(value, int) or not 0 <= value <= largest:
-                raise ValueError(
-                    f"the state's {field} must be an integer in [0, {largest}], got {value!r}"
-                )
-        self._progress.move_to(state["epoch"], state["step"])
+        last_epoch = 0 if self._stop == "never" else 2**64 - 1
+        position = read_position(
+            state, self.state_dict(), largest={"epoch": last_epoch, "step": self._num_batches}
+        )
+        self._progress.move_to(position["epoch"], position["step"])
 
     # ---------------------------------------------------------------- frameworks and life
 
@@ -279,30 +255,11 @@ class Mix:
 
     # ---------------------------------------------------------------- inside
 
-    def _check_loaders(self) -> None:
-        first = self._loaders[0]
-        for i, loader in enumerate(self._loaders):
-            if any(loader is other for other in self._loaders[:i]):
-                raise ValueError(f"loader {i} is given twice: make another one of the same arrays")
-            if (loader.rank, loader.world_size) != (first.rank, first.world_size):
-                raise ValueError("the loaders of a mixture must have one rank and world_size")
-            if loader.on_corrupt == "skip" and loader.last == "keep":
-                raise ValueError(
-                    f"loader {i} has on_corrupt='skip' and last='keep', so its batches may get "
-                    "shorter; a mixture counts samples and needs last='drop' or 'pad'"
-                )
-            if loader.world_size > 1 and loader.last == "keep":
-                raise ValueError(
-                    f"loader {i} has last='keep': on several ranks a mixture needs 'drop' or 'pad'"
-                )
-            form, wanted = _form(loader.empty_batch), _form(self._form)
-            if form != wanted:
-                raise ValueError(
-                    f"the batches of a mixture must be alike: loader {i} delivers {form}, "
-                    f"loader 0 {wanted}"
-                )
-            if not len(loader):
-                raise ValueError(f"loader {i} has no batches, so nothing to mix")
+    def _checked_epoch(self, epoch: int) -> int:
+        epoch = whole_epoch(epoch)
+        if self._stop == "never" and epoch:
+            raise ValueError(f"a mixture that never stops has epoch 0 only, got {epoch}")
+        return epoch
 
     def _count_batches(self) -> int:
         """Return the batches of an epoch, by halving: what is taken only grows."""
@@ -328,7 +285,7 @@ class Mix:
     def _iter_batches(self, epoch: int, step: int, mover: object) -> Iterator[Any]:
         size = self._batch_length
         streams = [
-            _SampleStream(loader, first_epoch=epoch * rounds, length=length, position=position)
+            SampleStream(loader, first_epoch=epoch * rounds, length=length, position=position)
             for loader, rounds, length, position in zip(
                 self._loaders,
                 self._rounds,
@@ -337,7 +294,7 @@ class Mix:
                 strict=True,
             )
         ]
-        forms = _leaves(self._form)
+        forms = batch_leaves(self._form)
         for i in range(step, self._num_batches):
             # Places of the samples, loader after loader; other ones on each rank.
             places = self._plan.batch_order(size, epoch=epoch, step=i * self.world_size + self.rank)
@@ -350,7 +307,7 @@ class Mix:
                         out[places[first:stop]] = array
                     first = stop
             self._progress.deliver(size, mover=mover)
-            yield _rebuilt(self._form, iter(batch))
+            yield rebuilt_batch(self._form, iter(batch))
         self._progress.finish(mover=mover)
 
 
@@ -384,85 +341,3 @@ def mix(
     10 [10, 10, 10, 10, 10, 10, 10, 10, 10, 10]
     """
     return Mix(loaders, weights=weights, batch_size=batch_size, seed=seed, stop=stop)
-
-
-class _SampleStream:
-    """The samples of one loader, epoch after epoch, in any portions.
-
-    Parameters
-    ----------
-    loader
-        Where they come from.
-    first_epoch
-        The loader's epoch that the stream begins with.
-    length
-        Samples that this rank gets of an epoch.
-    position
-        Samples to skip; found at once.
-    """
-
-    def __init__(self, loader: Loader, *, first_epoch: int, length: int, position: int) -> None:
-        self._loader = loader
-        self._epoch = first_epoch + position // length
-        self._batches: Iterator[Any] | None = None
-        self._rest: list[NDArray[Any]] | None = None
-        self._first_step, self._skip = divmod(position % length, _batch_length(loader))
-
-    def take(self, count: int) -> Iterator[list[NDArray[Any]]]:
-        """Yield the next ``count`` samples in pieces: the arrays of each, in order."""
-        while count:
-            arrays = self._next_arrays() if self._rest is None else self._rest
-            taken = min(count, len(arrays[0]))
-            count -= taken
-            is_used_up = taken == len(arrays[0])
-            self._rest = None if is_used_up else [array[taken:] for array in arrays]
-            yield [array[:taken] for array in arrays]
-
-    def _next_arrays(self) -> list[NDArray[Any]]:
-        if self._batches is None:
-            self._batches = self._loader.iter_epoch(self._epoch, self._first_step)
-        batch = next(self._batches, None)
-        if batch is None:
-            self._epoch += 1
-            self._batches = self._loader.iter_epoch(self._epoch)
-            batch = next(self._batches)
-        arrays = [array[self._skip :] for array in _leaves(batch)]
-        self._skip = 0
-        return arrays
-
-
-def _batch_length(loader: Loader) -> int:
-    return loader.batch_size // loader.world_size
-
-
-def _epoch_length(loader: Loader) -> int:
-    """Return the samples that a rank gets of an epoch of a loader."""
-    if loader.last == "keep":
-        return loader.num_samples
-    return len(loader) * _batch_length(loader)
-
-
-def _leaves(batch: Any) -> list[NDArray[Any]]:
-    if isinstance(batch, Mapping):
-        batch = list(batch.values())
-    if isinstance(batch, tuple | list):
-        return [leaf for part in batch for leaf in _leaves(part)]
-    return [batch]
-
-
-def _rebuilt(form: Any, leaves: Iterator[NDArray[Any]]) -> Any:
-    """Return leaves in the structure of a batch."""
-    if isinstance(form, Mapping):
-        return {key: _rebuilt(part, leaves) for key, part in form.items()}
-    if isinstance(form, tuple | list):
-        return tuple([_rebuilt(part, leaves) for part in form])
-    return next(leaves)
-
-
-def _form(batch: Any) -> Any:
-    """Return the structure of a batch with the type and shape of a sample of each array."""
-    if isinstance(batch, Mapping):
-        return {key: _form(part) for key, part in batch.items()}
-    if isinstance(batch, tuple | list):
-        return tuple([_form(part) for part in batch])
-    return f"{batch.dtype} {batch.shape[1:]}"

@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 import chunkstore as cs
@@ -41,6 +41,16 @@ def make(data, *, loader_batches=None, rank=0, world_size=1, names=("x", ("y",))
     return cs.mix(loaders, **arguments)
 
 
+def make_or_skip(data, **arguments):
+    """Return a mixture, or give up an example that has no batch."""
+    try:
+        return make(data, **arguments)
+    except ValueError as error:
+        if "there is no batch" in str(error):
+            reject()
+        raise
+
+
 def values(batches):
     found = []
     for x, (y,) in batches:
@@ -66,7 +76,7 @@ def mixtures(draw):
 @given(mixtures())
 def test_an_epoch_keeps_shares_and_repeats_no_sample_too_early(case):
     data, sizes, arguments = case
-    with make(data, **arguments) as mixture:
+    with make_or_skip(data, **arguments) as mixture:
         for _ in range(2):
             batches = values(mixture)
             assert len(batches) == len(mixture)
@@ -89,7 +99,7 @@ def test_an_epoch_keeps_shares_and_repeats_no_sample_too_early(case):
 @given(mixtures(), st.data())
 def test_a_mixture_resumes_at_every_step(case, data):
     sets, _, arguments = case
-    with make(sets, **arguments) as mixture:
+    with make_or_skip(sets, **arguments) as mixture:
         step = data.draw(st.integers(0, len(mixture)))
         whole = values(mixture) + values(mixture)
     with make(sets, **arguments) as mixture:
@@ -200,16 +210,116 @@ def test_a_state_of_another_mixture_is_refused():
             mixture.load_state_dict([])
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": True},
+        {"epoch": True},
+        {"step": 1.0},
+        {"step": np.int64(1)},
+        {"epoch": -1},
+        {"epoch": 2**64},
+        {"seed": 0.0},
+        {"seed": np.zeros(2)},
+        {"batch": 8.0},
+        {"world_size": True},
+        {"weights": [True, True]},
+        {"weights": np.ones(2)},
+        {"weights": [1.0]},
+        {"sources": "s"},
+    ],
+    ids=str,
+)
+def test_a_state_with_a_field_of_another_kind_is_refused(change):
+    with make(sources([40, 40]), batch_size=8) as mixture:
+        state = mixture.state_dict() | {"step": 3, "epoch": 5}
+        (field,) = change
+        with pytest.raises(ValueError, match=f"the state('s| has) {field}"):
+            mixture.load_state_dict(state | change)
+        assert (mixture.epoch, mixture.step) == (0, 0)
+        for i, source in enumerate(state["sources"]):
+            for key, value in (("lanes", True), ("shuffle", 1), ("seed", np.zeros(2))):
+                others = list(state["sources"])
+                others[i] = source | {key: value}
+                with pytest.raises(ValueError, match="the state has sources="):
+                    mixture.load_state_dict(state | {"sources": others})
+        # A writer of JSON may drop the point.
+        mixture.load_state_dict(state | {"weights": [1, 1]})
+        assert (mixture.epoch, mixture.step) == (5, 3)
+
+
+def test_a_mixture_that_never_stops_has_no_later_epoch_to_load():
+    with (
+        make(sources([10, 3]), batch_size=4, stop="never") as mixture,
+        pytest.raises(ValueError, match=r"state's epoch must be an integer in \[0, 0\], got 3"),
+    ):
+        mixture.load_state_dict(mixture.state_dict() | {"epoch": 3})
+
+
+def test_integers_of_numpy_make_a_state_of_json():
+    mixture = make(
+        sources([40, 40]), batch_size=np.int64(8), seed=np.uint8(3), weights=np.array([1, 2])
+    )
+    with mixture:
+        mixture.set_epoch(np.int64(2))
+        next(iter(mixture))
+        state = json.loads(json.dumps(mixture.state_dict()))
+        assert (state["epoch"], state["step"], state["batch"], state["seed"]) == (2, 1, 8, 3)
+        mixture.iter_epoch(np.int32(1), np.int32(4))
+        json.dumps(mixture.state_dict())
+        for wrong in (1.0, "1", None, True):
+            with pytest.raises(TypeError, match="epoch must be an integer"):
+                mixture.set_epoch(wrong)
+            with pytest.raises(TypeError, match="step must be an integer"):
+                mixture.iter_epoch(0, wrong)
+
+
+def test_a_batch_that_no_epoch_fills_is_refused():
+    with pytest.raises(
+        ValueError, match=r"batch_size=24 takes more.*they have \[10, 40\], a batch"
+    ):
+        make(sources([10, 40]), batch_size=24)
+    with make(sources([10, 40]), batch_size=24, stop="all") as mixture:
+        assert len(values(mixture)) == len(mixture) > 0
+
+
+def test_ranks_place_their_samples_differently():
+    # The same shares at the same step, at other places.
+    places = []
+    for rank in range(2):
+        with make(sources([400, 400]), rank=rank, world_size=2, batch_size=64) as mixture:
+            places.append([[value >= 10_000 for value in batch] for batch in values(mixture)])
+    same = [first == second for first, second in zip(*places, strict=True)]
+    assert len(same) > 10
+    assert not any(same)
+
+
 def test_what_cannot_be_mixed_is_refused():
     data = sources([10, 10])
     with pytest.raises(ValueError, match="one weight for each of 2 loaders, got 1"):
         make(data, weights=[1], batch_size=4)
     with pytest.raises(ValueError, match="stop must be 'first', 'all' or 'never', got 'last'"):
         make(data, batch_size=4, stop="last")
-    with pytest.raises(ValueError, match="at least one source"):
+    with pytest.raises(ValueError, match="at least one loader, got none"):
         cs.mix([], batch_size=4)
-    with pytest.raises(ValueError, match="positive multiple of world_size=1, got 0"):
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         make(data, batch_size=0)
+    with pytest.raises(ValueError, match="batch_size must be a multiple of world_size=2, got 3"):
+        make(data, batch_size=3, world_size=2)
+    for batch_size in ("a", None, 4.0, True):
+        with pytest.raises(TypeError, match=f"batch_size must be an integer, got {batch_size!r}"):
+            make(data, batch_size=batch_size)
+    with pytest.raises(TypeError, match=r"seed must be an integer, got 1\.5"):
+        make(data, batch_size=4, seed=1.5)
+    for weights in ("ab", ["1", "2"], [None, 1], [True, False], [[1, 2]]):
+        with pytest.raises(TypeError, match="weights must be a list of numbers, got"):
+            make(data, batch_size=4, weights=weights)
+    with pytest.raises(
+        TypeError, match=r"list of chunkstore\.Loader, but number 0 of it is a dict"
+    ):
+        cs.mix(data, batch_size=4)
+    with pytest.raises(TypeError, match="mix takes a list of loaders, got dict"):
+        cs.mix(data[0], batch_size=4)
     one, other = (
         cs.Loader(arrays, names, batch_size=2) for arrays, names in zip(data, "xy", strict=True)
     )
