@@ -58,6 +58,15 @@ def require(name: str) -> ModuleType:
         )
 
 
+def status_nbytes(field: str) -> int | None:
+    """Return a size that Linux tells of this process, such as VmRSS or VmHWM; None elsewhere."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return None
+    lines = status.read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{field}:"))
+
+
 def open_descriptors() -> dict[int, str]:
     """Return the open descriptors of this process and what they are, where the system tells."""
     folder = Path("/proc/self/fd")

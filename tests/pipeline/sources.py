@@ -85,6 +85,7 @@ def loader_cases(draw, max_samples=300):
         "batch_size": lanes * draw(st.integers(1, 40)),
         "lanes": lanes,
         "window": draw(st.none() | st.integers(1, 8)),
+        "run": draw(st.sampled_from([1, 1, 2, 5])),
         "seed": draw(st.integers(0, 2**64 - 1)),
         "shuffle": draw(st.sampled_from([True, True, True, False])),
         "last": draw(st.sampled_from(["keep", "drop", "pad"])),

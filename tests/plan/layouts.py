@@ -20,6 +20,7 @@ def plan_arguments(draw, last=("keep", "drop", "pad"), shuffle=(True, False)):
         "epoch": draw(st.integers(0, 5)),
         "batch_size": lanes * draw(st.integers(1, 9)),
         "window": draw(st.integers(1, 8)),
+        "run": draw(st.sampled_from([1, 1, 2, 3, 30])),
         "lanes": lanes,
         "shuffle": draw(st.sampled_from(shuffle)),
         "last": draw(st.sampled_from(last)),
