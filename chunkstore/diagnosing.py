@@ -62,13 +62,24 @@ def diagnose(loader: Loader, setup: LoaderSetup, labels: str | None) -> Diagnosi
     num_units = int(np.count_nonzero(counts))
     order = setup.order
     lanes, batch_samples = order.lanes, min(order.batch, loader.num_samples)
-    are_apart = num_units < 2 or counts.max(initial=0) <= 1
-    in_units = _Correlation.of(
-        units[drawn], values[drawn], is_class=named is not None, are_apart=are_apart
-    )
     window = mean_window(setup.budget.window, num_units=num_units, lanes=lanes)
+    # Units that come together: neighbours in one run and one window.
+    together = min(order.run or 1, math.ceil(window))
+    num_groups = -(-num_units // together)
+    place = np.arange(setup.layout.num_units, dtype=np.int64)
+    if setup.eligible.resampling is None:
+        # Only units that hold some of the samples are neighbours.
+        place = np.cumsum(counts > 0) - 1
+    in_groups = _Correlation.of(
+        place[units[drawn]] // together,
+        values[drawn],
+        is_class=named is not None,
+        are_apart=num_groups < 2 or (together == 1 and counts.max(initial=0) <= 1),
+    )
     if order.shuffle:
-        worth = _Worth.of(in_units, batch_samples, window=window, count=num_units, lanes=lanes)
+        worth = _Worth.of(
+            in_groups, batch_samples, window=window / together, count=num_groups, lanes=lanes
+        )
     else:
         worth = _worth_in_file_order(
             values[drawn], batch_samples, lanes=lanes, is_class=named is not None
@@ -83,7 +94,10 @@ def diagnose(loader: Loader, setup: LoaderSetup, labels: str | None) -> Diagnosi
     shares = None
     if named is not None and found.is_complete:
         shares = _shares(batches, setup, found.numbers, named[0], num_classes=len(named[1]))
-    needed = _needed_window(batch_samples, in_units.rho, num_units=num_units, lanes=lanes)
+    needed = together * _needed_window(
+        batch_samples, in_groups.rho, num_units=num_groups, lanes=lanes
+    )
+    needed = min(needed, max(-(-num_units // lanes), 1))
     piece_nbytes = setup.layout.sample_nbytes * max(setup.eligible.piece_samples(setup.layout), 1)
     return Diagnosis(
         labels=labels,
@@ -91,11 +105,12 @@ def diagnose(loader: Loader, setup: LoaderSetup, labels: str | None) -> Diagnosi
         num_samples=loader.num_samples,
         num_units=num_units,
         num_classes=entropies.num_classes,
-        rho=in_units.rho,
-        rho_error=in_units.error,
+        rho=in_groups.rho,
+        rho_error=in_groups.error,
         shuffle=order.shuffle,
         batch_size=order.batch,
         window=setup.budget.window,
+        run=order.run or 1,
         lanes=lanes,
         effective_batch_size=worth.effective,
         least_effective=worth.least,

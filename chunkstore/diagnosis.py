@@ -34,11 +34,12 @@ class Diagnosis:
     num_classes
         Classes that occur in an epoch, 0 for values.
     rho, rho_error
-        Correlation inside units, 0 for shuffled data and 1 for sorted, and its standard error. NaN
-        where no two labels of a unit could be compared. With weights, each sample counts as often
-        as it comes.
-    shuffle, batch_size, window, lanes
-        Of the loader; with ``shuffle`` a batch is drawn from ``window * lanes`` units.
+        Correlation inside units, or inside runs of them, 0 for shuffled data and 1 for sorted, and
+        its standard error. NaN where no two labels of a unit could be compared. With weights, each
+        sample counts as often as it comes.
+    shuffle, batch_size, window, run, lanes
+        Of the loader; with ``shuffle`` a batch is drawn from ``window * lanes`` units, of which
+        ``run`` neighbours stay together.
     effective_batch_size
         Independent samples that a batch is worth; NaN where that cannot be told.
     least_effective, most_effective
@@ -82,6 +83,7 @@ class Diagnosis:
     shuffle: bool
     batch_size: int
     window: int
+    run: int
     lanes: int
     effective_batch_size: float
     least_effective: float
@@ -147,8 +149,9 @@ class Diagnosis:
             f"{what}: labels are grouped inside chunks (rho={self.rho:.2f}): {behaves} "
             f"independent samples with {self.window * self.lanes} chunks in a window; use "
             f"{self.needed_window} chunks (window={-(-self.needed_window // self.lanes)}, "
-            f"memory={_in_mib(self.needed_memory)!r}), smaller chunks, or write the file in "
-            "shuffled order"
+            f"memory={_in_mib(self.needed_memory)!r}), "
+            f"{f'shorter runs than run={self.run}, ' if self.run > 1 else ''}smaller chunks, or "
+            "write the file in shuffled order"
         )
 
     def __str__(self) -> str:
@@ -196,11 +199,13 @@ class Diagnosis:
 
     def effective_at(self, window: int, *, rho: float | None = None) -> float:
         """Return what a shuffled batch would be worth with another window, or another rho."""
+        units = mean_window(window, num_units=self.num_units, lanes=self.lanes)
+        together = min(self.run, math.ceil(units))
         return effective_batch_size(
             self.batch_samples,
             rho=self.rho if rho is None else rho,
-            window=mean_window(window, num_units=self.num_units, lanes=self.lanes),
-            num_chunks=self.num_units,
+            window=units / together,
+            num_chunks=-(-self.num_units // together),
             lanes=self.lanes,
         )
 

@@ -90,7 +90,8 @@ def read_labels(loader: Loader, setup: LoaderSetup, labels: str | None) -> Label
         most = max(1, _MAX_PROJECTED_NBYTES // sample_nbytes)
     is_complete = view.num_samples <= most
     if not is_complete:
-        data = view.select(_spread(view.numbers, layout.unit_bounds, most))
+        run = setup.order.run or 1
+        data = view.select(_spread(view.numbers, layout.unit_bounds, most, run=run))
     batch_size = min(_MAX_BATCH, _BATCH_NBYTES // sample_nbytes, view.num_samples)
     found = [(np.zeros(0, np.int64), np.zeros((0, *(array.shape[1:] if labels else ()))))]
     with Loader(
@@ -245,10 +246,12 @@ def _is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
     return missing
 
 
-def _spread(numbers: NDArray[np.int64], bounds: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Return places, ascending, of samples of whole units all over the data, about ``most``."""
-    units = np.searchsorted(bounds, numbers, side="right") - 1
-    used, counts = np.unique(units, return_counts=True)
+def _spread(
+    numbers: NDArray[np.int64], bounds: NDArray[np.int64], most: int, *, run: int
+) -> NDArray[np.int64]:
+    """Return places, ascending, of samples of whole runs all over the data, about ``most``."""
+    runs = (np.searchsorted(bounds, numbers, side="right") - 1) // run
+    used, counts = np.unique(runs, return_counts=True)
     order = keyed_permutation(len(used), seed=0)
     taken = order[: max(2, int(np.searchsorted(np.cumsum(counts[order]), most)))]
-    return np.flatnonzero(np.isin(units, used[taken]))
+    return np.flatnonzero(np.isin(runs, used[taken]))

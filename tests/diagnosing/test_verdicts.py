@@ -11,6 +11,7 @@ import pytest
 
 import chunkstore as cs
 from chunkstore import Loader
+from chunkstore import labels as reading
 from chunkstore.pipeline.memory import MemorySource
 from tests.support import require
 
@@ -211,6 +212,33 @@ def test_distinct_units_and_the_window_that_is_needed_are_those_of_the_formulas(
     # All is sorted: about as many units as samples, 32 of the 50 of each lane; windows are even.
     assert found.needed_window == 200
     assert "use 200 chunks (window=50, memory=" in found.advice
+
+
+@pytest.mark.parametrize(("window", "run"), [(32, 4), (64, 16), (4, 8), (8, 1000)])
+def test_runs_of_chunks_count_as_one_in_sorted_data(window, run):
+    labels, batch_size, effects = sorted_labels(), 64, []
+    options = {"batch_size": batch_size, "window": window, "run": run}
+    with Loader(data_of(labels), ("x", "y"), **options) as loader:
+        found = loader.diagnose("y", warn=False)
+        for epoch in range(8):
+            order = loader.order(epoch)
+            whole = order[: len(order) // batch_size * batch_size].reshape(-1, batch_size)
+            counts = np.stack([np.bincount(labels[batch], minlength=10) for batch in whole])
+            wanted = batch_size / 10
+            effects.append(((counts - wanted) ** 2 / wanted).sum(axis=1).mean() / 9)
+    assert batch_size / np.mean(effects) == pytest.approx(found.effective_batch_size, rel=0.25)
+    assert found.run == run
+    assert found.effective_at(window) == found.effective_batch_size
+    assert f"shorter runs than run={run}" in found.advice
+
+
+def test_runs_are_read_whole_where_some_units_stand_for_all(monkeypatch):
+    data = data_of(sorted_labels(num_classes=40))
+    whole = diagnose(data, window=32, run=8)
+    monkeypatch.setattr(reading, "_MAX_SAMPLES", 6000)
+    part = diagnose(data, window=32, run=8)
+    assert part.rho == pytest.approx(whole.rho, abs=0.1)
+    assert part.measured_entropy is None
 
 
 def test_no_more_units_are_asked_for_than_there_are():
