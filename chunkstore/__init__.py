@@ -92,6 +92,8 @@ _LAZY = {
     "concat": "chunkstore.pipeline.view",
     "from_dask": "chunkstore.importers.dask",
     "import_bcolz": "chunkstore.importers.bcolz.importing",
+    # A module. Not in __all__: a star import must neither need Keras nor hide it.
+    "keras": "chunkstore.adapters.keras",
     "mean": "chunkstore.statistics",
     "mix": "chunkstore.mixing",
     "open_bcolz": "chunkstore.importers.bcolz.open",
@@ -110,7 +112,8 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         module = importlib.import_module(_LAZY[name])
-        value = module if module.__name__ == f"chunkstore.{name}" else getattr(module, name)
+        is_module = module.__name__.endswith(f".{name}")
+        value = module if is_module else getattr(module, name)
         globals()[name] = value
         return value
     raise AttributeError(f"module 'chunkstore' has no attribute {name!r}")

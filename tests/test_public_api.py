@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 
 import pytest
 
 import chunkstore as cs
+from tests import support
 
 # A name that goes away or comes breaks or binds somebody: change this list on purpose.
 PUBLIC_NAMES = [
@@ -59,6 +62,16 @@ def test_each_public_name_is_there_and_documented(name):
 
 def test_dir_lists_the_public_names_before_any_of_them_was_used():
     assert set(PUBLIC_NAMES) <= set(dir(cs))
+
+
+def test_the_callbacks_of_keras_are_there_when_asked_for_and_import_no_framework_before():
+    support.require("keras")
+    program = (
+        "import sys, chunkstore as cs; from chunkstore import *; assert 'keras' not in globals();"
+        "assert 'keras' not in sys.modules; cs.keras.BackupTraining; cs.keras.RestOfEpoch;"
+        "cs.keras.PredictEachEpoch; assert 'keras' in dir(cs)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_name_that_does_not_exist_is_an_attribute_error():

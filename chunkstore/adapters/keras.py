@@ -18,8 +18,9 @@ except ImportError as error:
         "the Keras adapter needs keras and one of its backends: pip install 'chunkstore[keras,jax]'"
     ) from error
 
-from chunkstore.adapters.keras_backup import BackupTraining, RestOfEpoch
+from chunkstore.adapters.keras_backup import BackupTraining
 from chunkstore.adapters.keras_predictions import PredictEachEpoch
+from chunkstore.adapters.keras_rest import RestOfEpoch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,7 +7,6 @@ all: a kill between the two cannot mix them.
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +14,7 @@ import keras
 import numpy as np
 
 from chunkstore.adapters.keras_models import to_numpy
+from chunkstore.adapters.keras_rest import RestOfEpoch
 from chunkstore.errors import FormatError
 from chunkstore.store.creating import create
 from chunkstore.store.spec import ArraySpec
@@ -29,72 +29,6 @@ _ATTRIBUTE: Final = "training"
 _VERSION: Final = 1
 _NAME: Final = "variables"
 _BLOCK_NBYTES: Final = 1 << 20
-
-
-class RestOfEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
-    """Lets ``fit`` begin with the rest of an epoch, where a loaded state stands in the middle.
-
-    Parameters
-    ----------
-    data
-        What ``loader.keras()`` returned, and ``fit`` gets. Make the callback before ``fit``.
-
-    Notes
-    -----
-    Keras asks for the number of batches once, so the progress bar of the rest shows the whole
-    epoch's. The metrics of that epoch are those of the rest.
-
-    Examples
-    --------
-    >>> import numpy as np, keras, chunkstore as cs
-    >>> from chunkstore.adapters.keras import RestOfEpoch
-    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    >>> model.compile("sgd", "mse")
-    >>> arrays = {"x": np.ones((40, 2), "f4"), "y": np.ones((40, 1), "f4")}
-    >>> with cs.Loader(arrays, ("x", "y"), batch_size=4) as loader:
-    ...     loader.load_state_dict({**loader.state_dict(), "step": 7})
-    ...     data = loader.keras()
-    ...     _ = model.fit(data, epochs=2, callbacks=[RestOfEpoch(data)], verbose=0)
-    ...     print(loader.epoch, loader.step, int(model.optimizer.iterations.value))
-    2 0 13
-    """
-
-    def __init__(self, data: KerasView) -> None:
-        super().__init__()
-        self._data = data
-        data.can_end_early = True
-        self._quiet: warnings.catch_warnings[None] | None = None
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Make Keras end an epoch of which no batch is left, without words or losses."""
-        data = self._data
-        if data.num_left == data.full_size:
-            return
-        if batch + self._batches_at_once >= data.num_left and self._quiet is None:
-            # Keras warns that the data came to an end before the number that it had asked for.
-            self._quiet = warnings.catch_warnings()
-            self._quiet.__enter__()
-            warnings.filterwarnings("ignore", message="Your input ran out of data")
-        if batch >= data.num_left:
-            # Keras on jax and tensorflow begins a step before it finds that there is no batch: it
-            # would lose variables that it has moved, or count the step. This ends the epoch before.
-            raise StopIteration
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Let Keras warn again."""
-        if self._quiet is not None:
-            self._quiet.__exit__(None, None, None)
-            self._quiet = None
-            if keras.backend.backend() == "torch":
-                # Behind a whole epoch, Keras opens the next iterator of torch, which draws a
-                # number; behind a rest it does not.
-                import torch
-
-                iter(torch.utils.data.DataLoader([0]))
-
-    @property
-    def _batches_at_once(self) -> int:
-        return int(getattr(self._model, "steps_per_execution", 1) or 1)
 
 
 class BackupTraining(RestOfEpoch):
@@ -139,14 +73,13 @@ class BackupTraining(RestOfEpoch):
     Examples
     --------
     >>> import numpy as np, keras, os, tempfile, chunkstore as cs
-    >>> from chunkstore.adapters.keras import BackupTraining
     >>> path = os.path.join(tempfile.mkdtemp(), "backup.zarr.zip")
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     >>> model.compile("adam", "mse")
     >>> arrays = {"x": np.ones((40, 2), "f4"), "y": np.ones((40, 1), "f4")}
     >>> with cs.Loader(arrays, ("x", "y"), batch_size=4) as loader:
     ...     data = loader.keras()
-    ...     backup = BackupTraining(data, path, every=5)
+    ...     backup = cs.keras.BackupTraining(data, path, every=5)
     ...     _ = model.fit(data, epochs=2, callbacks=[backup], verbose=0)
     >>> os.path.exists(path)
     False

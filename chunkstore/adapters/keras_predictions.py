@@ -42,12 +42,11 @@ class PredictEachEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
     Examples
     --------
     >>> import numpy as np, keras, os, tempfile, chunkstore as cs
-    >>> from chunkstore.adapters.keras import PredictEachEpoch
     >>> folder = tempfile.mkdtemp()
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     >>> model.compile("sgd", "mse")
     >>> arrays = {"x": np.ones((40, 2), "f4"), "y": np.ones((40, 1), "f4")}
-    >>> outputs = PredictEachEpoch(
+    >>> outputs = cs.keras.PredictEachEpoch(
     ...     arrays, os.path.join(folder, "valid-{epoch}.zarr.zip"), arrays="x", keep="y"
     ... )
     >>> with cs.Loader(arrays, ("x", "y"), batch_size=4) as loader:
