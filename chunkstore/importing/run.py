@@ -56,7 +56,7 @@ _BLOCK_NBYTES: Final = 8 << 20
 # Decoded bytes of all blocks that are read or wait.
 _AHEAD_NBYTES: Final = 64 << 20
 # Decoded bytes of a block at most: one is read while another one is appended.
-_MOST_BLOCK_NBYTES: Final = _AHEAD_NBYTES // 2
+MOST_BLOCK_NBYTES: Final = _AHEAD_NBYTES // 2
 # Decoded bytes of one chunk of every array: the writer holds them until they are full.
 _BEGUN_NBYTES: Final = 64 << 20
 _MAX_THREADS: Final = 32
@@ -344,7 +344,7 @@ class _Run:
         unit = source.block_length or writer.chunk_length
         whole = max(unit, _BLOCK_NBYTES // sample_nbytes // unit * unit)
         # What is cheap to read together may be too much: then it is read in equal parts.
-        num_parts = -(-whole * sample_nbytes // _MOST_BLOCK_NBYTES) if whole == unit else 1
+        num_parts = -(-whole * sample_nbytes // MOST_BLOCK_NBYTES) if whole == unit else 1
         self._whole = whole
         self._block_length = max(1, -(-whole // num_parts))
         between_nbytes = max(

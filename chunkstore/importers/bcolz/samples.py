@@ -21,15 +21,17 @@ from chunkstore.importers.bcolz.objects import BcolzObjectArray
 from chunkstore.importers.bcolz.ragged import RaggedJson
 from chunkstore.importers.bcolz.storable import storable
 from chunkstore.importing.losses import Lost, listed
+from chunkstore.importing.run import MOST_BLOCK_NBYTES
 from chunkstore.importing.source import Block
 from chunkstore.pipeline.cache import ChunkCache
 from chunkstore.store.spec import ArraySpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
+    from chunkstore.importers.bcolz.carray import BcolzArray
     from chunkstore.importers.bcolz.columns import Columns
     from chunkstore.pipeline.source import ChunkReader
 
@@ -103,7 +105,9 @@ class BcolzSamples:
         self.damage: CorruptionError | None = None
         self.name = found.name
         self.num_samples = found.num_samples
-        self._cache = ChunkCache(_CACHE_NBYTES)
+        widest = max(self._columns.values(), key=lambda array: array.nbytes)
+        self.block_length = widest.chunk_length
+        self._cache = ChunkCache(_cache_nbytes(self._columns.values(), self.block_length))
         self._local = threading.local()
         self._readers: set[ChunkReader] = set()
         self._lock = threading.Lock()
@@ -153,8 +157,6 @@ class BcolzSamples:
         for name, array in self._columns.items():
             digest.update(f"{name} {array.fingerprint} ".encode())
         self.fingerprint = digest.hexdigest()
-        widest = max(self._columns.values(), key=lambda array: array.nbytes)
-        self.block_length = widest.chunk_length
 
     def read(self, numbers: NDArray[np.int64], *, skips: bool) -> Block:
         """Read consecutive samples of all arrays; see `SampleSource.read`."""
@@ -277,6 +279,18 @@ class BcolzSamples:
         with self._lock:
             self._readers.add(reader)
         return reader
+
+
+def _cache_nbytes(arrays: Iterable[BcolzArray], block_length: int) -> int:
+    """Return what kept chunks may take: nothing where they are too many to be met again."""
+    nbytes = {True: 0, False: 0}
+    for array in arrays:
+        sample_nbytes = array.nbytes // max(1, len(array))
+        nbytes[array.chunk_length == block_length] += array.chunk_length * sample_nbytes
+    is_cut = nbytes[True] > MOST_BLOCK_NBYTES
+    needed = nbytes[False] + (nbytes[True] if is_cut else 0)
+    # Chunks come round once a block: the oldest is given up just before it is wanted.
+    return _CACHE_NBYTES if needed <= _CACHE_NBYTES else 0
 
 
 def _raise_errors(ragged: Mapping[str, RaggedJson], path: str) -> None:

@@ -137,7 +137,7 @@ def test_an_import_that_is_continued_lists_what_was_lost_before(tmp_path, monkey
 def test_a_damaged_chunk_that_is_read_in_parts_is_listed_and_counted_once(tmp_path, monkeypatch):
     from chunkstore.importing import run
 
-    monkeypatch.setattr(run, "_MOST_BLOCK_NBYTES", 600)
+    monkeypatch.setattr(run, "MOST_BLOCK_NBYTES", 600)
     folder = write_carray(tmp_path / "x.bc", noise(60), chunk_length=20)
     break_frame(folder, 1)
     report = cs.import_bcolz(folder, tmp_path / "out.zarr.zip", salvage=True)
