@@ -150,9 +150,9 @@ class Columns:
                 kept |= {prefix: found} if prefix else found
         for prefix, store in zip(self.places, self.stores, strict=True):
             for table in store.tables:
-                own = store.table_attributes.get(table)
+                whose = f"{store.path}: table {table!r}"
+                own = storable(store.table_attributes.get(table, {}), whose, self.notes)
                 if table and own:
-                    whose = f"{store.path}: table {table!r}"
                     name = _joined(prefix, table)
                     kept |= storable({name: own}, whose, self.notes, reserved=(PROVENANCE, *kept))
         return kept
