@@ -50,8 +50,15 @@ def mean(
 
     Raises
     ------
+    TypeError
+        If the elements are no numbers.
     ValueError
-        If there are no samples.
+        If there are no samples, or they have no elements.
+
+    Notes
+    -----
+    As NumPy's, but without its warnings: the mean is NaN where a value is, or where infinite ones
+    of both signs are, and infinite where one is; there is no spread of these, so it is NaN.
 
     Examples
     --------
@@ -107,22 +114,25 @@ class _Moments:
         rows = samples.reshape(-1, row_length).astype(np.float64)
         folds = (-1, math.prod(kept))
         count = samples.size // math.prod(kept)
-        middle = rows.sum(axis=0).reshape(folds).sum(axis=0) / count
-        rows -= np.tile(middle, row_length // len(middle))
-        rows *= rows
-        squares = rows.sum(axis=0).reshape(folds).sum(axis=0)
+        # Infinite values have an infinite mean and no spread, which NumPy would warn of.
+        with np.errstate(invalid="ignore", over="ignore"):
+            middle = rows.sum(axis=0).reshape(folds).sum(axis=0) / count
+            rows -= np.tile(middle, row_length // len(middle))
+            rows *= rows
+            squares = rows.sum(axis=0).reshape(folds).sum(axis=0)
         return cls(count, middle.reshape(kept), squares.reshape(kept))
 
     def joined(self, other: _Moments) -> _Moments:
         """Return the moments of both together (Chan, Golub and LeVeque, 1979)."""
         count = self.count + other.count
-        gap = other.mean - self.mean
         share = other.count / count
-        return _Moments(
-            count,
-            self.mean + gap * share,
-            self.squares + other.squares + gap * gap * (self.count * share),
-        )
+        with np.errstate(invalid="ignore", over="ignore"):
+            gap = other.mean - self.mean
+            # An infinite gap is no number to step along, nor one between two infinite means.
+            weighted = self.mean * (self.count / count) + other.mean * share
+            middle = np.where(np.isfinite(gap), self.mean + gap * share, weighted)
+            squares = self.squares + other.squares + gap * gap * (self.count * share)
+        return _Moments(count, middle, squares)
 
 
 def _moments(
@@ -136,6 +146,11 @@ def _moments(
         empty = probe.empty_batch
     if empty.dtype.kind not in "iufb":
         raise TypeError(f"array {name!r} has values of {empty.dtype}, which have no mean")
+    if not math.prod(empty.shape[1:]):
+        raise ValueError(
+            f"array {name!r} has samples of shape {empty.shape[1:]}, which have no elements, so "
+            "no mean"
+        )
     # A sample's last axis is the channels; one of a single number has none.
     num_last = min(empty.ndim - 1, 1) if per == "channel" else empty.ndim - 1
     sample_nbytes = max(empty.dtype.itemsize * int(np.prod(empty.shape[1:])), 1)

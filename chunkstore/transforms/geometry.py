@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from chunkstore.pipeline.options import whole_number
 from chunkstore.transforms.transform import Transform
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from chunkstore.plan.draws import SampleRandom
 
 _FEW_CHANNELS: Final = 8
+# Of an array of NumPy.
+_MOST_AXES: Final = 64
 _GROUP_NBYTES: Final = 1 << 16
 
 
@@ -71,8 +74,9 @@ def random_crop(
 
     Raises
     ------
-    ValueError
-        When called: if the samples are smaller.
+    TypeError, ValueError
+        If a number is no integer or outside its range; when called: if the samples do not have
+        these axes, or are smaller than the piece.
 
     Examples
     --------
@@ -105,6 +109,12 @@ def pad_and_crop(
     axes, stream
         As in `random_crop`.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is no integer or outside its range; when called: if the samples do not have
+        these axes, or are smaller than the piece.
+
     Examples
     --------
     >>> from chunkstore.transforms import SampleRandom
@@ -112,16 +122,33 @@ def pad_and_crop(
     >>> pad_and_crop(1)(np.array([[[1, 2], [3, 4]]]), random).tolist()
     [[[0, 0], [0, 1]]]
     """
-    sizes = None if size is None else (size,) * len(axes) if isinstance(size, int) else tuple(size)
-    if padding < 0:
-        raise ValueError(f"padding must be at least 0, got {padding}")
-    if sizes is not None and (len(sizes) != len(axes) or min(sizes) < 1):
-        raise ValueError(f"size must be at least 1 for each of axes={tuple(axes)}, got {size}")
+    padding = whole_number("padding", padding, least=0)
+    places = tuple(whole_number("axes", axis, least=-_MOST_AXES) for axis in axes)
+    if not places or len(set(places)) < len(places):
+        raise ValueError(f"axes must be different axes of a sample, at least one, got {axes}")
+    sizes = None if size is None else _checked_sizes(size, len(places))
     function = partial(
-        _pad_and_crop, padding=padding, sizes=sizes, fill=fill, axes=tuple(axes), stream=stream
+        _pad_and_crop, padding=padding, sizes=sizes, fill=fill, axes=places, stream=stream
     )
     name = f"pad_and_crop({padding}, {size})" if padding else f"random_crop({size})"
     return Transform(function, name, is_random=True)
+
+
+def _checked_sizes(size: int | Sequence[int], num_axes: int) -> tuple[int, ...]:
+    given = tuple(size) if np.iterable(size) else (size,) * num_axes
+    if len(given) != num_axes:
+        raise ValueError(
+            f"size must be one number, or one for each of {num_axes} axes, got {size!r:.80}"
+        )
+    return tuple(whole_number("size", length, least=1) for length in given)
+
+
+def _batch_axis(samples: NDArray[Any], axis: int) -> int:
+    """Return the axis of a batch of samples that is an axis of one sample."""
+    place = axis + 1 if axis >= 0 else axis + samples.ndim
+    if not 1 <= place < samples.ndim:
+        raise ValueError(f"samples of shape {samples.shape[1:]} have no axis {axis}")
+    return place
 
 
 def _move_axis(
@@ -138,9 +165,7 @@ def _flip(
     probability: float,
     stream: int,
 ) -> NDArray[Any]:
-    place = axis + 1 if axis >= 0 else axis + samples.ndim
-    if not 1 <= place < samples.ndim:
-        raise ValueError(f"samples of shape {samples.shape[1:]} have no axis {axis}")
+    place = _batch_axis(samples, axis)
     turned = np.flatnonzero(random.stream(stream).happens(probability))
     flipped = np.array(samples, order="C")
     # A few at a time: what is copied twice stays in the cache.
@@ -174,7 +199,9 @@ def _pad_and_crop(
     stream: int,
 ) -> NDArray[Any]:
     # Axes of the batch: behind the axis of the samples.
-    places = tuple(axis + 1 if axis >= 0 else axis + samples.ndim for axis in axes)
+    places = tuple(_batch_axis(samples, axis) for axis in axes)
+    if len(set(places)) < len(places):
+        raise ValueError(f"axes={axes} are not different axes of {samples.shape[1:]}")
     wanted = tuple(samples.shape[place] for place in places) if sizes is None else sizes
     if padding:
         samples = _padded(samples, places, padding=padding, fill=fill)

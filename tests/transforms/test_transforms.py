@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import chunkstore as cs
 from chunkstore import transforms
 from chunkstore.transforms import SampleRandom
 from tests import support
@@ -110,6 +111,18 @@ def test_a_label_outside_is_named_with_its_sample(label):
         transforms.one_hot(3)(labels, draws([5, 6, 77, 8, 9]))
     with pytest.raises(ValueError, match=f"label {label} of sample 2 is not"):
         transforms.one_hot(3)(labels)
+
+
+def test_a_wrong_label_of_the_second_file_is_named_by_its_number_in_all():
+    labels = np.zeros(30, np.int64)
+    wrong = labels.copy()
+    wrong[7] = 5
+    data = cs.concat([{"y": labels}, {"y": wrong}])
+    with (
+        cs.Loader(data, "y", batch_size=10, transform={"y": transforms.one_hot(3)}) as loader,
+        pytest.raises(ValueError, match=r"label 5 of sample 37 is not in \[0, 3\)"),
+    ):
+        list(loader)
 
 
 def test_what_are_no_labels_is_refused():
@@ -261,14 +274,43 @@ def test_the_same_transform_twice_in_a_row_draws_anew():
 def test_pieces_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"samples of shape \(8, 10, 3\).*smaller than the piece"):
         transforms.random_crop(9)(pictures(2), draws(range(2)))
-    with pytest.raises(ValueError, match=r"size must be at least 1 for each of axes=\(0, 1\)"):
+    with pytest.raises(ValueError, match=r"one for each of 2 axes, got \(3,\)"):
         transforms.random_crop((3,))
+    for size in (0, -1, (3, 0)):
+        with pytest.raises(ValueError, match="size must be at least 1, got"):
+            transforms.random_crop(size)
+    for size in (2.0, True, "3", (1, None)):
+        with pytest.raises((TypeError, ValueError), match=r"size must be (an integer|one number)"):
+            transforms.random_crop(size)
+    with pytest.raises(TypeError, match=r"padding must be an integer, got 1\.5"):
+        transforms.pad_and_crop(1.5)
+    with pytest.raises(ValueError, match=r"axes must be different axes.*got \(1, 1\)"):
+        transforms.pad_and_crop(1, axes=(1, 1))
+    with pytest.raises(ValueError, match=r"axes=\(2, -1\) are not different axes of \(8, 10, 3\)"):
+        transforms.pad_and_crop(1, axes=(2, -1))(pictures(2), draws(range(2)))
+    for axes in ((0, 3), (-4, 1)):
+        for transform in (
+            transforms.pad_and_crop(1, axes=axes),
+            transforms.pad_and_crop(1, 4, axes=axes),
+            transforms.random_crop(2, axes=axes),
+        ):
+            with pytest.raises(ValueError, match=r"of shape \(8, 10, 3\) have no axis (3|-4)"):
+                transform(pictures(2), draws(range(2)))
+    with pytest.raises(ValueError, match=r"samples of shape \(12,\) have no axis 1"):
+        transforms.random_crop(9)(pictures(2, (12,)), draws(range(2)))
     with pytest.raises(ValueError, match="padding must be at least 0, got -1"):
         transforms.pad_and_crop(-1)
     with pytest.raises(ValueError, match=r"probability must be in \[0, 1\], got 2"):
         transforms.flip(probability=2)
     with pytest.raises(ValueError, match=r"samples of shape \(8, 10, 3\) have no axis 3"):
         transforms.flip(3)(pictures(2), draws(range(2)))
+
+
+def test_sizes_may_be_integers_of_numpy():
+    images = pictures(4)
+    wanted = transforms.random_crop(5)(images, draws(range(4)))
+    for size in (np.int64(5), np.array([5, 5]), [np.uint8(5), 5]):
+        assert np.array_equal(transforms.random_crop(size)(images, draws(range(4))), wanted)
 
 
 def test_augmentation_is_pinned():
