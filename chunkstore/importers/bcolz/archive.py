@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 _MAX_NAME_NBYTES: Final = 4096
 _MAX_PARTS: Final = 64
+# Names of folders and small files, of which an archive of arrays has a few for each array. Each
+# takes some 400 bytes besides its letters: an archive packs half a million of them into 3 MiB.
+_NAME_NBYTES: Final = 400
+_MAX_NAMES_NBYTES: Final = 256 << 20
 _NO_FILES: Final[Mapping[int, Kind]] = {}
 
 
@@ -109,6 +113,7 @@ class ArchiveIndex:
         self.folders: dict[str, dict[str, Kind]] = {"": {}}
         self.files: dict[str, tuple[bytes, Place]] = {}
         self.chunks: dict[str, _ChunkPlaces] = {}
+        self._names_nbytes = 0
 
     def add_folder(self, raw: bytes, name: str) -> None:
         """Enter a folder.
@@ -147,6 +152,7 @@ class ArchiveIndex:
         if match is None:
             if self.folders[folder].setdefault(base, "file") != "file" or name in self.files:
                 raise FormatError(f"the archive holds {name!r} twice")
+            self._count_name(name)
             self.files[name] = raw, place
             return
         if base in self.folders[folder]:
@@ -188,7 +194,17 @@ class ArchiveIndex:
         self._enter_folder(parent)
         if self.folders[parent].setdefault(base, "folder") != "folder":
             raise FormatError(f"the archive holds {folder!r} as a file and as a folder")
+        self._count_name(folder)
         self.folders[folder] = {}
+
+    def _count_name(self, name: str) -> None:
+        self._names_nbytes += _NAME_NBYTES + 2 * len(name)
+        if self._names_nbytes > _MAX_NAMES_NBYTES:
+            raise FormatError(
+                f"the archive holds more than {len(self.folders)} folders and {len(self.files)} "
+                "files that are no chunks: its listing would take too much memory. Unpack it, if "
+                "you trust it, and give the folder"
+            )
 
 
 def _checked_name(raw: bytes, name: str) -> str:

@@ -21,6 +21,7 @@ from chunkstore.importers.bcolz.scan import (
     chunk_key,
     chunk_samples,
     content_bounds,
+    samples_text,
 )
 from chunkstore.importers.indexed import IndexedSource
 
@@ -239,9 +240,8 @@ class BcolzReader:
         except SystemCallError:
             raise
         except ChunkStoreError as error:
-            start, stop = chunk_samples(self._metadata, chunk_index)
             raise type(error)(
-                f"{error.message}; samples [{start}, {stop})",
+                error.message + samples_text(self._metadata, chunk_index),
                 self._array.place,
                 chunk_key(self._array._node, chunk_index),
             ) from None

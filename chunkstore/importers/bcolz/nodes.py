@@ -185,8 +185,19 @@ class _Walk:
             if kind == "folder":
                 what = "is a folder, and no array is in it"
             self._add_problem(CorruptionError(f"the column is missing: {path!r} {what}"), path)
+        self._note_unnamed(folder, in_table, names)
         self._nodes.tables[folder] = paths
         self._check_lengths(paths)
+
+    def _note_unnamed(self, folder: str, in_table: dict[str, Kind], names: tuple[str, ...]) -> None:
+        """Note the arrays in a table that its list of columns leaves out."""
+        for name in sorted(in_table.keys() - set(names)):
+            path = joined(folder, name)
+            if in_table[name] == "folder" and self._is_carray(path, self._files.entries(path)):
+                self._nodes.notes.append(
+                    f"{path}: this array lies in the table, and is left out: {COLUMNS} does not "
+                    "name it"
+                )
 
     def _check_lengths(self, columns: tuple[str, ...]) -> None:
         arrays = self._nodes.arrays

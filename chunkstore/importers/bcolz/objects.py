@@ -11,7 +11,7 @@ from chunkstore.errors import ChunkStoreError, SystemCallError
 from chunkstore.importers.bcolz.carray import BcolzArray, read_frame
 from chunkstore.importers.bcolz.decode import FrameDecoder
 from chunkstore.importers.bcolz.pickles import load_pickle
-from chunkstore.importers.bcolz.scan import MAX_ELEMENT_NBYTES, chunk_key
+from chunkstore.importers.bcolz.scan import MAX_ELEMENT_NBYTES, chunk_key, samples_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,7 +81,7 @@ class ObjectReader:
             raise
         except ChunkStoreError as error:
             raise type(error)(
-                f"{error.message}; sample {chunk_index}",
+                error.message + samples_text(self._array._node.metadata, chunk_index),
                 self._array.place,
                 chunk_key(self._array._node, chunk_index),
             ) from None

@@ -7,7 +7,7 @@ import os
 import stat
 import threading
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from chunkstore import system
@@ -24,7 +24,7 @@ from chunkstore.importers.bcolz.files import DirectoryFiles, SourceFiles
 from chunkstore.importers.bcolz.gzip import open_tar_gz
 from chunkstore.importers.bcolz.nodes import Nodes, find_nodes
 from chunkstore.importers.bcolz.report import ArraySummary, BcolzReport, problem_of
-from chunkstore.importers.bcolz.scan import ChunkScan, chunk_samples, scan_chunks
+from chunkstore.importers.bcolz.scan import ChunkScan, chunk_samples, samples_text, scan_chunks
 from chunkstore.importers.bcolz.store import BcolzStore
 from chunkstore.importers.bcolz.tar import BLOCK_NBYTES, is_tar, open_tar
 from chunkstore.importers.bcolz.zip import open_zip
@@ -365,6 +365,9 @@ def _decode_array(
                 chunk_index=chunk_index,
                 samples=chunk_samples(scan.metadata, chunk_index),
             )
+            # A line of the report begins with the samples.
+            text = problem.message.removesuffix(samples_text(scan.metadata, chunk_index))
+            problem = replace(problem, message=text)
             with lock:
                 found.append(problem)
         with lock:

@@ -110,11 +110,19 @@ def chunk_key(node: CarrayNode, chunk_index: int) -> str:
     return f"{node.data}/__{chunk_index}.blp"
 
 
-def chunk_samples(metadata: CarrayMetadata, chunk_index: int, stop: int | None = None) -> Any:
+def chunk_samples(
+    metadata: CarrayMetadata, chunk_index: int, stop: int | None = None
+) -> tuple[int, int]:
     """Return the samples of a chunk, or of the chunks up to ``stop``, half-open."""
     length = 1 if metadata.is_objects else metadata.full_length
     last = (chunk_index + 1 if stop is None else stop) * length
     return chunk_index * length, min(last, metadata.num_samples)
+
+
+def samples_text(metadata: CarrayMetadata, chunk_index: int) -> str:
+    """Return the samples of a chunk as the end of an error's message."""
+    start, stop = chunk_samples(metadata, chunk_index)
+    return f"; sample {start}" if metadata.is_objects else f"; samples [{start}, {stop})"
 
 
 def content_bounds(metadata: CarrayMetadata, chunk_index: int) -> tuple[int, int]:
@@ -210,7 +218,7 @@ class _Scan:
         self._settle_length(recover_unflushed=recover_unflushed)
         metadata, scan = self._metadata, self._scan
         num_chunks = metadata.num_chunks
-        # rows: (num_found,), positions in self._indices
+        # Chunks that hold the samples: so many of self._indices, from the first on.
         num_found = int(np.searchsorted(self._indices, num_chunks))
         self._find_missing(self._indices[:num_found], num_chunks)
         _, most = content_bounds(metadata, 0)

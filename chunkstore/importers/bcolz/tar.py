@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 BLOCK_NBYTES: Final = 512
 _MAX_EXTENDED_NBYTES: Final = 1 << 20
 _CHECKSUM: Final = slice(148, 156)
+_BELOW_128: Final = bytes(range(128))
 _KINDS: Final = {
     b"1": "a hard link",
     b"2": "a symbolic link",
@@ -55,7 +56,7 @@ def _checksums(block: bytes) -> tuple[int, int]:
     """Return the checksum of a header, and what writers made of it that took bytes as signed."""
     blank = block[: _CHECKSUM.start] + b" " * 8 + block[_CHECKSUM.stop : BLOCK_NBYTES]
     total = sum(blank)
-    return total, total - 256 * sum(byte >= 128 for byte in blank)
+    return total, total - 256 * len(blank.translate(None, _BELOW_128))
 
 
 def fill_index(stream: ForwardReader, index: ArchiveIndex, *, keep_heads: bool) -> None:

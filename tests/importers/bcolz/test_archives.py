@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import chunkstore as cs
+from chunkstore.importers.bcolz import archive as archive_module
 from chunkstore.importers.bcolz import gzip as gzip_module
 from chunkstore.importers.bcolz.open import check_bcolz
+from chunkstore.importers.bcolz.tar import is_tar
 from tests.importers.bcolz.folders import built_frame, images, write_carray, write_ctable
 
 X = images(37)
@@ -207,6 +209,115 @@ def test_a_gzip_bomb_is_refused_early(tmp_path, monkeypatch):
     path.write_bytes(gzip.compress(raw.getvalue(), 9))
     with pytest.raises(cs.FormatError, match="refused"):
         cs.open_bcolz(path)
+
+
+def test_a_gzip_that_shrank_a_hundredfold_is_read_and_one_that_shrank_more_is_refused(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(gzip_module, "_FREE_NBYTES", 1000)
+    folder = write_carray(tmp_path / "a", X)
+    filler = folder / "notes"
+    filler.write_bytes(bytes(60_000))
+    path = as_tar(folder, tmp_path / "a.tgz", mode="w:gz")
+    ratio = len(gzip.decompress(path.read_bytes())) / path.stat().st_size
+    assert 40 < ratio < 100
+    with cs.open_bcolz(path) as store:
+        assert np.array_equal(store[""][:], X)
+    filler.write_bytes(bytes(3_000_000))
+    with pytest.raises(cs.FormatError, match=r"unpack to more than .* refused"):
+        cs.open_bcolz(as_tar(folder, path, mode="w:gz"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.DIRTYPE], ids=["files", "folders"])
+@pytest.mark.parametrize("packing", ["w", "w:gz"])
+def test_an_archive_of_names_without_end_is_refused(tmp_path, monkeypatch, kind, packing):
+    monkeypatch.setattr(archive_module, "_MAX_NAMES_NBYTES", 100_000)
+    path = tmp_path / "names"
+    write_carray(tmp_path / "good", X)
+    for count, is_read in ((100, True), (240, False)):
+        with tarfile.open(path, packing) as archive:
+            archive.add(tmp_path / "good", "good")
+            for i in range(count):
+                archive.addfile(member(f"good/{i}", type=kind)[0])
+        if is_read:
+            with cs.open_bcolz(path) as store:
+                assert np.array_equal(store[""][:], X)
+        else:
+            with pytest.raises(cs.FormatError, match="its listing would take too much memory"):
+                cs.open_bcolz(path)
+
+
+def test_long_names_count_for_what_they_take(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive_module, "_MAX_NAMES_NBYTES", 100_000)
+    path = tmp_path / "names"
+    with tarfile.open(path, "w") as archive:
+        for i in range(20):
+            archive.addfile(member(f"{'n' * 4000}{i}")[0])
+    with pytest.raises(cs.FormatError, match="its listing would take too much memory"):
+        cs.open_bcolz(path)
+
+
+def test_chunks_are_no_names_that_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive_module, "_MAX_NAMES_NBYTES", 5000)
+    y = np.arange(300)
+    write_carray(tmp_path / "a", y, chunk_length=1)
+    with cs.open_bcolz(as_tar(tmp_path / "a", tmp_path / "a.tar")) as store:
+        assert np.array_equal(store[""][:], y)
+
+
+def with_headers(raw, change):
+    """Return a tar in which every header was changed and has its checksum."""
+    out, position = bytearray(raw), 0
+    while any(out[position : position + 512]):
+        header = out[position : position + 512]
+        size = int(header[124:135], 8)
+        change(header)
+        header[148:156] = b" " * 8
+        header[148:156] = b"%06o\0 " % sum(header)
+        out[position : position + 512] = header
+        position += 512 + -(-size // 512) * 512
+    return bytes(out)
+
+
+def test_sizes_in_base_256_are_read_and_wild_ones_refused(table, tmp_path):
+    raw = as_tar(table, tmp_path / "t.tar", format=tarfile.USTAR_FORMAT).read_bytes()
+
+    def in_base_256(header):
+        header[124:136] = b"\x80" + int(header[124:135], 8).to_bytes(11, "big")
+
+    (tmp_path / "256.tar").write_bytes(with_headers(raw, in_base_256))
+    with cs.open_bcolz(tmp_path / "256.tar") as store:
+        assert np.array_equal(store["x"][:], X)
+
+    def wild(header):
+        header[124:136] = b"\x80" + (1 << 80).to_bytes(11, "big")
+
+    (tmp_path / "wild.tar").write_bytes(with_headers(raw, wild))
+    with pytest.raises(cs.CorruptionError, match=f"gives a size of {1 << 80}"):
+        cs.open_bcolz(tmp_path / "wild.tar")
+
+
+def test_checksums_of_writers_that_took_bytes_as_signed_are_known():
+    header = bytearray(tarfile.TarInfo("ä" * 10).tobuf(tarfile.USTAR_FORMAT))
+    assert is_tar(bytes(header))
+    header[148:156] = b" " * 8
+    signed = sum(byte - 256 * (byte >= 128) for byte in header)
+    header[148:156] = b"%06o\0 " % signed
+    assert is_tar(bytes(header))
+    header[148:156] = b"%06o\0 " % (signed + 1)
+    assert not is_tar(bytes(header))
+
+
+@pytest.mark.parametrize("pack", ["tar-from-inside", "zip-from-inside"])
+def test_what_macos_puts_beside_a_folder_is_no_second_folder(table, tmp_path, pack):
+    both = tmp_path / "both"
+    both.mkdir()
+    table.rename(both / "pack")
+    (both / "__MACOSX" / "pack").mkdir(parents=True)
+    (both / "__MACOSX" / "pack" / "._x").write_bytes(b"Mac OS X")
+    with cs.open_bcolz(PACKERS[pack](both, tmp_path / "packed")) as store:
+        assert list(store) == ["x", "y"]
+        assert np.array_equal(store["x"][:], X)
 
 
 def test_a_zip_bomb_of_one_chunk_is_refused_before_it_is_unpacked(tmp_path):

@@ -145,6 +145,26 @@ def test_a_column_is_the_name_of_a_folder_in_the_table(name):
         parse_columns(json.dumps({"names": ["good", name]}).encode())
 
 
+def test_a_column_that_is_listed_twice_is_refused(tmp_path):
+    with pytest.raises(FormatError, match="names lists a column twice"):
+        parse_columns(b'{"names": ["a", "b", "a"]}')
+    table = write_ctable(tmp_path / "t", {"a": images(9)})
+    (table / "__rootdirs__").write_text('{"names": ["a", "a"]}')
+    with pytest.raises(cs.CorruptionError, match="lists a column twice"):
+        cs.open_bcolz(table)
+
+
+def test_an_array_that_lies_in_a_table_and_is_no_column_of_it_is_noted(tmp_path):
+    table = write_ctable(tmp_path / "t", {"a": images(9), "b": np.arange(9)})
+    (table / "__rootdirs__").write_text('{"names": ["b"]}')
+    (table / "notes").mkdir()
+    with pytest.warns(cs.ChunkStoreWarning, match="a: this array lies in the table") as caught:
+        store = cs.open_bcolz(table)
+    with store:
+        assert list(store) == ["b"]
+    assert len(caught) == 1
+
+
 def test_the_paths_of_another_machine_are_not_looked_at(tmp_path):
     table = write_ctable(tmp_path / "t", {"b": np.arange(9), "a": images(9)})
     (table / "__rootdirs__").write_text(

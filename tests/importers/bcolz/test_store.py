@@ -371,6 +371,38 @@ def test_a_chunk_that_goes_away_after_the_check_is_an_error_of_ours(tmp_path):
             list(loader)
 
 
+@pytest.mark.parametrize("level", [0, 5])
+@pytest.mark.parametrize("num_samples", [9, 11])
+def test_a_chunk_exchanged_after_the_check_for_another_length_is_an_error(
+    tmp_path, num_samples, level
+):
+    def frame(part):
+        return blosc_frame(part, level=level)
+
+    folder = write_carray(tmp_path / "a", X, chunk_length=10, frame=frame)
+    with cs.open_bcolz(folder) as store:
+        other = chunk_file(frame(np.ascontiguousarray(X[:num_samples])))
+        (folder / "data" / "__2.blp").write_bytes(other)
+        with pytest.raises(cs.CorruptionError, match=r"__2\.blp.*(the frame holds|cut short)"):
+            store[""][:]
+
+
+def test_the_samples_of_damage_inside_a_frame_are_told_once(tmp_path):
+    y = np.arange(53).repeat(40).reshape(53, 40)
+    folder = write_carray(tmp_path / "a", y, chunk_length=10)
+    chunk = folder / "data" / "__2.blp"
+    raw = bytearray(chunk.read_bytes())
+    raw[32:36] = b"\xff\xff\xff\x7f"
+    chunk.write_bytes(raw)
+    report = check_bcolz(folder)
+    with pytest.raises(cs.CorruptionError) as caught:
+        report.raise_if_bad()
+    assert str(caught.value).count("samples [20, 30)") == 1
+    with cs.open_bcolz(folder) as store, pytest.raises(cs.CorruptionError) as caught:
+        store[""][:]
+    assert str(caught.value).count("samples [20, 30)") == 1
+
+
 def test_wrong_booleans_and_code_points_never_reach_numpy(tmp_path):
     flags = np.array([0, 1, 2, 255, 0], np.uint8)
     write_carray(tmp_path / "flags", flags, storage={"dtype": "bool"})
