@@ -178,9 +178,11 @@ def test_each_unit_is_warned_of_once_however_many_epochs_meet_it(path):
         assert loader.stats().skipped_samples == 10
 
 
-def test_the_rest_is_the_same_from_any_step_on(path):
+@pytest.mark.parametrize(("batch_size", "window"), [(7, 3), (2, 1)])
+def test_the_rest_is_the_same_from_any_step_on(path, batch_size, window):
+    # Batches of two in a window of one lost unit are passed over, each a step of its own.
     damage_units(path, [0, 3, 4, 11])
-    options = {"batch_size": 7, "on_corrupt": "skip", "window": 3}
+    options = {"batch_size": batch_size, "on_corrupt": "skip", "window": window}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with cs.open(path) as store, Loader(store, "x", **options) as loader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import zipfile
 
@@ -142,3 +143,76 @@ def test_stats_tell_the_bytes_read(file):
         # A chunk is read together with the header before it.
         assert encoded_nbytes <= stats.read_nbytes < encoded_nbytes + 200 * (stats.units + 1)
         assert stats.fetch_seconds > 0
+
+
+@pytest.mark.parametrize(("io", "is_direct"), [("direct", True), ("buffered", False)])
+def test_io_reaches_the_readers_of_the_file(file, io, is_direct, monkeypatch):
+    asked = []
+    open_reader = cs.Array.open_reader
+
+    def watched(array, *, direct=False):
+        asked.append(direct)
+        return open_reader(array, direct=direct)
+
+    monkeypatch.setattr(cs.Array, "open_reader", watched)
+    with cs.open(file) as store, Loader(store, ("x", "y"), batch_size=32, io=io) as loader:
+        for _ in loader:
+            pass
+    # One when the buffers are measured, one in each thread.
+    assert asked == [is_direct] * len(asked)
+    assert len(asked) >= 2 * (1 + loader.threads)
+
+
+@pytest.mark.parametrize("reuses_descriptor", [False, True])
+def test_a_store_that_is_closed_while_it_is_loaded_is_named_as_closed(
+    file, tmp_path, reuses_descriptor
+):
+    other = tmp_path / "other"
+    other.write_bytes(b"other bytes" * 100_000)
+    with contextlib.ExitStack() as files:
+        store = cs.open(file)
+        with Loader(store, "x", batch_size=8, window=1, memory=72_000, threads=1) as loader:
+            batches = iter(loader)
+            next(batches)
+            store.close()
+            if reuses_descriptor:
+                for _ in range(8):
+                    files.enter_context(other.open("rb"))
+            with pytest.raises(ValueError, match="the store is closed; open it again to read"):
+                list(batches)
+
+
+def test_the_order_of_names_is_not_part_of_the_order_of_samples(tmp_path):
+    path = tmp_path / "two.zarr.zip"
+    with cs.create(path) as writer:
+        writer.append(a=np.zeros((100, 4), "f4"), b=np.ones((100, 2), "f8"), y=np.arange(100))
+    with cs.open(path) as store:
+        with Loader(store, ("a", "b", "y"), batch_size=8) as loader:
+            next(iter(loader))
+            state, order = loader.state_dict(), loader.order(0)
+        with Loader(store, ("y", "b", "a"), batch_size=8) as loader:
+            loader.load_state_dict(state)
+            assert loader.step == 1
+            assert loader.order(0).tolist() == order.tolist()
+
+
+def test_an_array_in_memory_that_is_wider_than_the_stored_one_has_chunks_of_its_own(tmp_path):
+    path = tmp_path / "labels.zarr.zip"
+    with cs.create(path) as writer:
+        writer.append(y=np.arange(20_000))
+    images = np.broadcast_to(np.uint8(3), (20_000, 32, 32, 3))
+    with cs.open(path) as store:
+        arrays = {"x": images, "y": store["y"], "w": np.arange(20_000)}
+        with Loader(arrays, ("x", "y", "w"), batch_size=64, memory="32MiB") as loader:
+            assert loader.window > 4
+            labels = []
+            for x, y, w in loader:
+                assert x.shape[1:] == (32, 32, 3)
+                assert np.array_equal(y, w)
+                labels += y.tolist()
+        assert sorted(labels) == list(range(20_000))
+
+
+def test_a_few_samples_in_memory_need_a_few_bytes():
+    with Loader({"y": np.arange(10)}, "y", batch_size=2, memory="1KiB") as loader:
+        assert sorted(np.concatenate(list(loader)).tolist()) == list(range(10))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 from chunkstore.errors import CorruptionError
+from chunkstore.pipeline.engine import Engine
 from chunkstore.pipeline.loader import Loader
 from tests.pipeline.sources import WatchedSource, images
 
@@ -110,18 +112,33 @@ def test_an_error_while_readers_are_opened_reaches_the_consumer():
     loader.close()
 
 
-def test_only_the_first_error_is_raised():
-    barrier = threading.Barrier(2)
+def test_only_the_first_error_is_raised(monkeypatch):
+    has_failed, has_company = threading.Event(), threading.Event()
+    numbers = itertools.count()
 
     def before(chunk_index):
-        if barrier.n_waiting or not barrier.broken:
-            barrier.wait(SECONDS)
-        raise CorruptionError(f"chunk {chunk_index}")
+        if next(numbers) == 0:
+            assert has_company.wait(SECONDS)
+            raise CorruptionError("first")
+        has_company.set()
+        assert has_failed.wait(SECONDS)
+        raise CorruptionError("second")
 
+    engines = []
+    fail = Engine.fail
+
+    def recorded(engine, error):
+        fail(engine, error)
+        engines.append(engine)
+        has_failed.set()
+
+    monkeypatch.setattr(Engine, "fail", recorded)
     loader, _ = make(before=before, threads=2)
-    with pytest.raises(CorruptionError):
+    with pytest.raises(CorruptionError, match="first"):
         list(loader)
-    assert not readers()
+    wait_for_no_readers()
+    assert len(engines) == 2
+    assert "first" in str(engines[0].error)
     loader.close()
 
 
@@ -322,6 +339,7 @@ def test_in_a_forked_child_the_loader_works_and_its_iterator_says_what_to_do():
         loader = Loader({"x": np.arange(5000)}, "x", batch_size=8, threads=2)
         iterator = iter(loader)
         next(iterator)
+        limit = loader._setup.budget.num_blocks
         child = os.fork()
         if child == 0:
             try:
@@ -330,6 +348,8 @@ def test_in_a_forked_child_the_loader_works_and_its_iterator_says_what_to_do():
                 print(error, flush=True)
             samples = np.concatenate(list(loader))
             print(len(samples), len(set(samples.tolist())), loader.epoch, flush=True)
+            # None of the memory is the parent's: its views would never come back here.
+            print(max(pool.num_blocks for pool in loader._feed.pools) <= limit, flush=True)
             os._exit(0)
         os.waitpid(child, 0)
         print(sum(len(x) for x in iterator))
@@ -339,5 +359,24 @@ def test_in_a_forked_child_the_loader_works_and_its_iterator_says_what_to_do():
     assert out.splitlines() == [
         "this iterator was made before a fork; make one in this process with iter(loader)",
         "5000 5000 2",
+        "True",
         "4992",
     ]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_lock_that_the_parent_held_at_the_fork_does_not_hang_the_child():
+    code, out, err = run(
+        """
+        import os, warnings
+        warnings.simplefilter("ignore")
+        loader = Loader({"x": np.arange(5000)}, "x", batch_size=8, on_corrupt="skip")
+        with loader._feed.skips._lock:
+            child = os.fork()
+            if child == 0:
+                print(len(list(loader)), loader.skipped, flush=True)
+                os._exit(0)
+        os.waitpid(child, 0)
+        """
+    )
+    assert (code, out, err) == (0, "625 ()\n", "")
