@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from benchmarks import environment, report
 from benchmarks.cases import (
     adapters,
+    bcolz,
     importing,
     loading,
     opening,
@@ -41,6 +42,7 @@ CASES: dict[str, Callable[[Settings], list[Result]]] = {
     "slice": reading.run_slices,
     "check": reading.run_checks,
     "import": importing.run,
+    "bcolz": bcolz.run,
     "load": loading.run,
     "adapters": adapters.run,
     "predict": predicting.run,
