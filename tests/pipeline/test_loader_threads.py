@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import itertools
 import os
 import signal
 import subprocess
@@ -19,7 +18,6 @@ import numpy as np
 import pytest
 
 from chunkstore.errors import CorruptionError
-from chunkstore.pipeline.engine import Engine
 from chunkstore.pipeline.loader import Loader
 from tests.pipeline.sources import WatchedSource, images
 
@@ -112,33 +110,14 @@ def test_an_error_while_readers_are_opened_reaches_the_consumer():
     loader.close()
 
 
-def test_only_the_first_error_is_raised(monkeypatch):
-    has_failed, has_company = threading.Event(), threading.Event()
-    numbers = itertools.count()
-
-    def before(chunk_index):
-        if next(numbers) == 0:
-            assert has_company.wait(SECONDS)
-            raise CorruptionError("first")
-        has_company.set()
-        assert has_failed.wait(SECONDS)
-        raise CorruptionError("second")
-
-    engines = []
-    fail = Engine.fail
-
-    def recorded(engine, error):
-        fail(engine, error)
-        engines.append(engine)
-        has_failed.set()
-
-    monkeypatch.setattr(Engine, "fail", recorded)
-    loader, _ = make(before=before, threads=2)
-    with pytest.raises(CorruptionError, match="first"):
-        list(loader)
-    wait_for_no_readers()
-    assert len(engines) == 2
-    assert "first" in str(engines[0].error)
+def test_the_first_error_is_kept_when_another_follows():
+    loader, _ = make()
+    next(iter(loader))
+    engine = loader._feed._fill.engine
+    first = CorruptionError("first")
+    engine.fail(first)
+    engine.fail(CorruptionError("second"))
+    assert engine.error is first
     loader.close()
 
 
