@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from chunkstore.errors import CorruptionError
-from chunkstore.importers.bcolz.open import inspect_bcolz
+from chunkstore.importers.bcolz.inspection import inspect_bcolz
 from chunkstore.importers.bcolz.report import BcolzReport
 from chunkstore.importers.bcolz.storable import storable
 from chunkstore.importing.losses import Lost
@@ -184,7 +184,7 @@ def find_columns(
     single_name
         Returns the name of the only carray of a folder.
     reading
-        See `chunkstore.importers.bcolz.open.inspect_bcolz`.
+        See `chunkstore.importers.bcolz.inspection.inspect_bcolz`.
 
     Raises
     ------

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chunkstore.errors import ChunkStoreError, ChunkStoreWarning, CorruptionError
 from chunkstore.importers.bcolz.columns import find_columns, joined_report
-from chunkstore.importers.bcolz.open import check_bcolz
+from chunkstore.importers.bcolz.inspection import check_bcolz
 from chunkstore.importers.bcolz.report import described
 from chunkstore.importers.bcolz.samples import BcolzSamples, open_samples
 from chunkstore.importing.losses import MAX_LISTED, listed

@@ -13,7 +13,7 @@ import pytest
 import chunkstore as cs
 from chunkstore.importers.bcolz import archive as archive_module
 from chunkstore.importers.bcolz import gzip as gzip_module
-from chunkstore.importers.bcolz.open import check_bcolz
+from chunkstore.importers.bcolz.inspection import check_bcolz
 from chunkstore.importers.bcolz.tar import is_tar
 from tests.importers.bcolz.folders import built_frame, images, write_carray, write_ctable
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import chunkstore as cs
-from chunkstore.importers.bcolz import files
-from chunkstore.importers.bcolz.files import DirectoryFiles
-from chunkstore.importers.bcolz.open import check_bcolz
+from chunkstore.importers.bcolz import directory
+from chunkstore.importers.bcolz.directory import DirectoryFiles
+from chunkstore.importers.bcolz.inspection import check_bcolz
 from tests.importers.bcolz.folders import blosc_frame, images, write_carray, write_ctable
 from tests.importers.bcolz.kit import load_cases
 from tests.importers.bcolz.test_archives import as_tar, as_zip
@@ -179,7 +179,7 @@ def bad_sector(monkeypatch):
     monkeypatch.setattr(os, "open", opened)
     monkeypatch.setattr(os, "close", closed)
     monkeypatch.setattr(os, "read", failing(os.read))
-    monkeypatch.setattr(files, "_fill", failing(files._fill))
+    monkeypatch.setattr(directory, "_fill", failing(directory._fill))
     return lambda path: places.append(str(path))
 
 

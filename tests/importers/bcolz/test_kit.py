@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import chunkstore as cs
-from chunkstore.importers.bcolz.open import check_bcolz
+from chunkstore.importers.bcolz.inspection import check_bcolz
 from tests.importers.bcolz.kit import is_equal, load_cases, load_truth
 
 CASES = load_cases()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import chunkstore as cs
 from chunkstore.importers.bcolz import snappy
-from chunkstore.importers.bcolz.open import check_bcolz, inspect_bcolz
+from chunkstore.importers.bcolz.inspection import check_bcolz, inspect_bcolz
 from chunkstore.pipeline.source import ChunkSource
 from tests.importers.bcolz.folders import (
     blosc_frame,
