@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from chunkstore.pipeline.loader import Loader
 from chunkstore.pipeline.memory import MemorySource
 from chunkstore.pipeline.source import ChunkSource
 
@@ -31,6 +32,16 @@ def test_an_empty_array_has_no_chunks():
     source = MemorySource("x", np.zeros((0, 3)))
     assert (source.num_chunks, source.shape) == (0, (0, 3))
     assert source.fingerprint
+
+
+def test_a_small_array_is_one_chunk_of_its_own_length():
+    assert MemorySource("x", np.zeros(3)).chunk_length == 3
+    assert MemorySource("x", np.zeros(10**6, np.uint8)).chunk_length == 10**6
+    assert MemorySource("x", np.zeros((4 << 20,), np.uint8)).chunk_length == 1 << 20
+    assert MemorySource("x", np.zeros(0)).chunk_length == 1
+    # So a small memory holds it.
+    with Loader({"y": np.arange(10)}, "y", batch_size=2, memory="64KiB") as loader:
+        assert sorted(np.concatenate(list(loader)).tolist()) == list(range(10))
 
 
 def test_wrong_lengths_are_refused():
