@@ -17,6 +17,7 @@ from chunkstore.cli import main
 from chunkstore.importers.bcolz.importing import default_name
 from chunkstore.importers.bcolz.samples import count_zero
 from chunkstore.importers.json_values import from_json_text
+from chunkstore.importing import run
 from tests.importers.bcolz.kit import is_equal, load_cases, load_truth
 from tests.support import REPOSITORY
 
@@ -75,6 +76,15 @@ def test_damaged_folders_leave_no_file_behind(kit, tmp_path, name):
     with pytest.raises(cs.ChunkStoreError):
         cs.import_bcolz(source_of(kit, name), tmp_path / "out.zarr.zip", allow_pickle=True)
     assert not (tmp_path / "out.zarr.zip").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["bad_zero_length", "bad_missing_middle", "bad_wrong_magic", "bad_html_instead"]
+)
+def test_damage_that_headers_show_is_told_before_the_first_byte_is_written(kit, tmp_path, name):
+    with pytest.raises(cs.ChunkStoreError):
+        cs.import_bcolz(source_of(kit, name), tmp_path / "out.zarr.zip")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -164,13 +174,28 @@ def test_damage_of_one_folder_takes_no_values_of_another(tmp_path):
         assert is_equal(store["y"][...], values["y"])
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_the_file_does_not_depend_on_threads(kit, tmp_path, threads):
-    out = tmp_path / f"{threads}.zarr.zip"
-    cs.import_bcolz(kit / "multiblock_snappy", out, threads=threads)
-    if threads > 1:
-        cs.import_bcolz(kit / "multiblock_snappy", tmp_path / "1.zarr.zip", threads=1)
-        assert out.read_bytes() == (tmp_path / "1.zarr.zip").read_bytes()
+def test_the_file_does_not_depend_on_threads(kit, tmp_path):
+    files = []
+    for threads in (1, 3):
+        out = tmp_path / f"{threads}.zarr.zip"
+        cs.import_bcolz(kit / "multiblock_snappy", out, threads=threads)
+        files.append(out.read_bytes())
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("most", [100, 3000])
+@pytest.mark.parametrize("name", names("known-writer-bug"))
+def test_chunks_that_are_read_in_parts_give_the_same_file_and_counts(
+    kit, tmp_path, monkeypatch, name, most
+):
+    whole = cs.import_bcolz(kit / name, tmp_path / "whole.zarr.zip")
+    monkeypatch.setattr(run, "MOST_BLOCK_NBYTES", most)
+    parts = cs.import_bcolz(kit / name, tmp_path / "parts.zarr.zip")
+    assert parts.counts == whole.counts
+    assert any("repaired" in what for what in whole.counts)
+    with cs.open(whole.path) as expected, cs.open(parts.path) as found:
+        for array in expected:
+            assert is_equal(found[array][...], expected[array][...])
 
 
 def test_a_killed_import_goes_on_and_ends_with_the_same_bytes(tmp_path):
@@ -186,6 +211,7 @@ run._BLOCK_NBYTES = 1 << 18
 read = samples.BcolzSamples.read
 
 def dying(self, numbers, *, skips):
+    print(numbers[0])
     if numbers[0] > 2000:
         os.kill(os.getpid(), signal.SIGKILL)
     return read(self, numbers, skips=skips)
@@ -198,7 +224,10 @@ cs.import_bcolz({str(source)!r}, {str(tmp_path / "out.zarr.zip")!r}, chunk_nbyte
     assert killed.returncode == -signal.SIGKILL
     assert (tmp_path / "out.zarr.zip.partial").exists()
     script = program.replace("numbers[0] > 2000", "False")
-    subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=True)
+    again = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, check=True, capture_output=True, text=True
+    )
+    assert min(map(int, again.stdout.split())) > 500
     whole = script.replace("out.zarr.zip", "whole.zarr.zip")
     subprocess.run([sys.executable, "-c", whole], cwd=REPOSITORY, check=True)
     assert (tmp_path / "out.zarr.zip").read_bytes() == (tmp_path / "whole.zarr.zip").read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import time
 import warnings
@@ -15,7 +16,7 @@ import chunkstore as cs
 from chunkstore.cli import main
 from chunkstore.importing import losses
 from chunkstore.importing.losses import Losses, Lost, listed
-from tests.importers.bcolz.folders import images, write_carray, write_ctable
+from tests.importers.bcolz.folders import blosc_frame, images, write_carray, write_ctable
 
 IGNORED = pytest.mark.filterwarnings("ignore::chunkstore.ChunkStoreWarning")
 
@@ -215,6 +216,23 @@ def test_a_length_that_nothing_bears_out_fills_no_disk(tmp_path, is_table):
     with cs.open(out) as store:
         assert np.array_equal(store["k" if is_table else "x"][:], values)
         assert store["valid"][:].all()
+
+
+@IGNORED
+def test_a_length_of_objects_that_nothing_bears_out_takes_no_memory(tmp_path):
+    frames = iter([pickle.dumps(value, 2) for value in ("a", "b")])
+    folder = write_carray(
+        tmp_path / "x",
+        np.zeros(2, np.uint8),
+        chunk_length=1,
+        frame=lambda part: blosc_frame(np.frombuffer(next(frames), np.uint8)),
+        storage={"dtype": "object"},
+    )
+    (folder / "meta" / "sizes").write_text('{"shape": [1000000000000], "nbytes": 0, "cbytes": 0}')
+    report = cs.import_bcolz(folder, tmp_path / "o.zarr.zip", salvage=True, allow_pickle=True)
+    assert report.num_samples == 2
+    with cs.open(report.path) as store:
+        assert store["x/json"][:].tobytes() == b'"a""b"'
 
 
 @IGNORED
