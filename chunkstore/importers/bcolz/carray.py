@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from chunkstore.errors import ChunkStoreError, ChunkStoreWarning, CorruptionError, SystemCallError
+from chunkstore.importers.bcolz.chunks import (
+    check_content,
+    chunk_key,
+    chunk_samples,
+    content_bounds,
+    samples_text,
+)
 from chunkstore.importers.bcolz.decode import FrameDecoder
 from chunkstore.importers.bcolz.frame import (
     HEAD_NBYTES,
     PACK_HEADER_NBYTES,
     FrameHeader,
     parse_head,
-)
-from chunkstore.importers.bcolz.scan import (
-    check_content,
-    chunk_key,
-    chunk_samples,
-    content_bounds,
-    samples_text,
 )
 from chunkstore.importers.indexed import IndexedSource
 

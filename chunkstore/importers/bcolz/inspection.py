@@ -21,11 +21,12 @@ from chunkstore.errors import (
     UnsupportedError,
     system_call_error,
 )
+from chunkstore.importers.bcolz.chunks import chunk_samples, samples_text
 from chunkstore.importers.bcolz.directory import DirectoryFiles
 from chunkstore.importers.bcolz.gzip import open_tar_gz
 from chunkstore.importers.bcolz.nodes import Nodes, find_nodes
 from chunkstore.importers.bcolz.report import ArraySummary, BcolzReport, problem_of
-from chunkstore.importers.bcolz.scan import ChunkScan, chunk_samples, samples_text, scan_chunks
+from chunkstore.importers.bcolz.scan import ChunkScan, scan_chunks
 from chunkstore.importers.bcolz.store import BcolzStore
 from chunkstore.importers.bcolz.tar import BLOCK_NBYTES, is_tar, open_tar
 from chunkstore.importers.bcolz.zip import open_zip

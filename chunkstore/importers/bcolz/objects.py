@@ -9,9 +9,9 @@ import numpy as np
 
 from chunkstore.errors import ChunkStoreError, SystemCallError
 from chunkstore.importers.bcolz.carray import BcolzArray, read_frame
+from chunkstore.importers.bcolz.chunks import MAX_ELEMENT_NBYTES, chunk_key, samples_text
 from chunkstore.importers.bcolz.decode import FrameDecoder
 from chunkstore.importers.bcolz.pickles import load_pickle
-from chunkstore.importers.bcolz.scan import MAX_ELEMENT_NBYTES, chunk_key, samples_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -194,6 +194,18 @@ def test_a_bad_sector_is_a_problem_of_one_chunk(table, bad_sector):
     assert "Input/output error" in report.problems[0].message
 
 
+def test_what_a_bad_sector_leaves_is_salvaged(table, tmp_path, bad_sector):
+    bad_sector(table / "x" / "data" / "__1.blp")
+    out = tmp_path / "out.zarr.zip"
+    with pytest.warns(cs.ChunkStoreWarning, match=r"__1\.blp"):
+        cs.import_bcolz(table, out, salvage=True)
+    with cs.open(out) as store:
+        valid = store["valid"][:]
+        assert np.flatnonzero(~valid).tolist() == list(range(10, 20))
+        assert np.array_equal(store["x"][:][valid], X[valid])
+        assert np.array_equal(store["y"][:], Y)
+
+
 def test_what_the_system_refuses_as_a_whole_is_no_damage(table, monkeypatch):
     really_open = os.open
 
