@@ -116,6 +116,8 @@ class KerasView(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no 
         self._is_in_portions = False
         self.can_end_early = False
         """Whether a callback ends an epoch of which only the rest is trained."""
+        self.num_begun = 0
+        """Epochs that Keras has begun, peeks among them."""
 
     # ---------------------------------------------------------------- what Keras asks
 
@@ -151,6 +153,7 @@ class KerasView(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no 
     def on_epoch_begin(self) -> None:
         """Hand a peek out again, or go to the next pass."""
         with self._lock:
+            self.num_begun += 1
             if not self._is_in_portions:
                 if self._taken > _PEEKED_BATCHES:
                     self._leave_pass()
@@ -312,8 +315,9 @@ class KerasView(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no 
                 self._forget_pass()
                 raise ValueError(
                     f"the loader stands at step {step} of {self._length}: Keras needs the callback "
-                    "chunkstore.adapters.keras.RestOfEpoch (or BackupTraining) to train the rest "
-                    "of an epoch. Or finish the epoch in a loop of your own, or call set_epoch"
+                    "chunkstore.keras.RestOfEpoch (or BackupTraining) to train the rest of an "
+                    "epoch, made with the data that fit gets. Or finish the epoch in a loop of "
+                    "your own, or call set_epoch"
                 )
             self._skipped = step
         self._start = epoch, step

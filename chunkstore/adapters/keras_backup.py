@@ -41,7 +41,8 @@ class BackupTraining(RestOfEpoch):
     Parameters
     ----------
     data
-        What ``loader.keras()`` returned, and ``fit`` gets. Make the callback before ``fit``.
+        What ``loader.keras()`` returned, and ``fit`` gets: the same object. Make the callback
+        before ``fit``.
     path
         The file, replaced by each save; by convention its name ends in ``.zarr.zip``. Another
         training needs another one.
@@ -54,7 +55,8 @@ class BackupTraining(RestOfEpoch):
     Raises
     ------
     ValueError
-        When ``fit`` begins: the file is of another model, or of other data or another order.
+        When ``fit`` begins: the file is of another model, or of other data or another order; or
+        ``fit`` trains from another object than ``data``, or counts other epochs.
     FormatError
         When ``fit`` begins: the file is no backup.
     CorruptionError
@@ -112,12 +114,17 @@ class BackupTraining(RestOfEpoch):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Go on from the file, if there is one."""
+        super().on_train_begin(logs)
+        folder = Path(self._path).absolute().parent
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{self._path}: no folder {folder}, so nothing can be saved")
         self._has_restored = False
         if Path(self._path).exists():
             self._restore()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Bring the metrics of an epoch back that was begun."""
+        super().on_epoch_begin(epoch, logs)
         if self._has_restored:
             # The next fit begins where its caller says.
             self._model._initial_epoch = 0
@@ -131,6 +138,7 @@ class BackupTraining(RestOfEpoch):
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Save what the batches before made of the model."""
+        super().on_train_batch_begin(batch, logs)
         # Keras on torch draws when it begins an epoch: for the rest of one it has drawn once more.
         self._set_random_states()
         # At the beginning of the next batch and not at the end of the last one: hooks at the end
@@ -141,7 +149,6 @@ class BackupTraining(RestOfEpoch):
             if num_done < self._data.full_size:
                 self._save(self._epoch, state, num_done)
                 self._last_saved = batch
-        super().on_train_batch_begin(batch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Save the epoch."""

@@ -17,7 +17,13 @@ class RestOfEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
     Parameters
     ----------
     data
-        What ``loader.keras()`` returned, and ``fit`` gets. Make the callback before ``fit``.
+        What ``loader.keras()`` returned, and ``fit`` gets: the same object. Make the callback
+        before ``fit``.
+
+    Raises
+    ------
+    ValueError
+        When ``fit`` begins: it trains from another object, or counts other epochs than ``data``.
 
     Notes
     -----
@@ -43,10 +49,33 @@ class RestOfEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
         self._data = data
         data.can_end_early = True
         self._quiet: warnings.catch_warnings[None] | None = None
+        # Epochs of the data when Keras began its own; None behind the first batch.
+        self._num_begun: int | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Refuse epochs of another length than those of the data."""
+        steps, full_size = self.params.get("steps"), self._data.full_size
+        if steps not in (None, full_size):
+            raise ValueError(
+                f"fit counts {steps} batches an epoch and the data {full_size}, so no position can "
+                f"be kept: make the data with loader.keras(steps_per_epoch={steps}), and leave "
+                "steps_per_epoch of fit out"
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Note where the data stand."""
+        self._num_begun = self._data.num_begun
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Make Keras end an epoch of which no batch is left, without words or losses."""
         data = self._data
+        if self._num_begun == data.num_begun:
+            raise ValueError(
+                f"{type(self).__name__} was made with other data than fit trains from: call "
+                "loader.keras() once, and give the same object to both, "
+                f"data = loader.keras(); fit(data, callbacks=[{type(self).__name__}(data, ...)])"
+            )
+        self._num_begun = None
         if data.num_left == data.full_size:
             return
         if batch + self._batches_at_once >= data.num_left and self._quiet is None:

@@ -173,6 +173,68 @@ def test_a_file_that_is_no_backup_is_refused(tmp_path, renewed):
         train(tmp_path, model=renewed())
 
 
+@pytest.mark.parametrize("num_epochs", [0, 1], ids=["first-fit", "second-fit"])
+@pytest.mark.parametrize("callback", ["BackupTraining", "RestOfEpoch"])
+def test_a_callback_of_another_view_than_that_of_fit_is_refused_at_the_first_batch(
+    tmp_path, callback, num_epochs
+):
+    arrays = {"x": np.ones((120, 2), np.float32), "y": np.ones((120, 1), np.float32)}
+    options = [tmp_path / "b"] if callback == "BackupTraining" else []
+    model = another_model()
+    with cs.Loader(arrays, ("x", "y"), batch_size=4) as loader:
+        data, other = loader.keras(), loader.keras()
+        for view in (data, other):
+            model.fit(view, epochs=num_epochs, verbose=0)
+        steps_before = int(model.optimizer.iterations.value)
+        kept = getattr(cs.keras, callback)(other, *options)
+        with pytest.raises(ValueError, match=f"{callback} was made with other data than fit"):
+            model.fit(data, epochs=3, callbacks=[kept], verbose=0)
+        assert int(model.optimizer.iterations.value) == steps_before
+        assert not (tmp_path / "b").exists()
+
+
+def test_a_backup_made_with_another_view_is_not_gone_on_with(tmp_path):
+    arrays = {"x": np.ones((40, 2), np.float32), "y": np.ones((40, 1), np.float32)}
+    with cs.Loader(arrays, ("x", "y"), batch_size=4) as loader:
+        data = loader.keras()
+        callbacks = [BackupTraining(data, tmp_path / "b", every=3), At(5, interrupt)]
+        with pytest.raises(Interrupted):
+            another_model().fit(data, callbacks=callbacks, verbose=0)
+    with cs.Loader(arrays, ("x", "y"), batch_size=4) as loader:
+        callbacks = [BackupTraining(loader.keras(), tmp_path / "b")]
+        with pytest.raises(ValueError, match="made with the data that fit gets"):
+            another_model().fit(loader.keras(), callbacks=callbacks, verbose=0)
+
+
+@pytest.mark.parametrize("callback", ["BackupTraining", "RestOfEpoch"])
+def test_epochs_that_only_fit_cuts_are_refused_before_the_first_batch(tmp_path, callback):
+    arrays = {"x": np.ones((100, 2), np.float32), "y": np.ones((100, 1), np.float32)}
+    options = [tmp_path / "b"] if callback == "BackupTraining" else []
+    model = another_model()
+    with cs.Loader(arrays, ("x", "y"), batch_size=4) as loader:
+        data = loader.keras()
+        kept = getattr(cs.keras, callback)(data, *options)
+        with pytest.raises(ValueError, match=r"fit counts 10 batches an epoch and the data 25.*10"):
+            model.fit(data, steps_per_epoch=10, epochs=3, callbacks=[kept], verbose=0)
+        assert not int(model.optimizer.iterations.value)
+        # The same number says nothing new.
+        model.fit(data, steps_per_epoch=25, epochs=2, callbacks=[kept], verbose=0)
+        assert int(model.optimizer.iterations.value) == 50
+
+
+def test_a_folder_that_does_not_exist_is_refused_before_anything_is_trained(tmp_path):
+    arrays = {"x": np.ones((8, 2), np.float32), "y": np.ones((8, 1), np.float32)}
+    model = another_model()
+    with cs.Loader(arrays, ("x", "y"), batch_size=4) as loader:
+        data = loader.keras()
+        backup = BackupTraining(data, tmp_path / "missing" / "b")
+        with pytest.raises(
+            FileNotFoundError, match=r"no folder .*missing, so nothing can be saved"
+        ):
+            model.fit(data, callbacks=[backup], verbose=0)
+    assert not int(model.optimizer.iterations.value)
+
+
 def test_every_must_be_a_positive_number(tmp_path):
     with (
         cs.Loader({"x": np.ones((4, 1))}, "x", batch_size=2) as loader,
