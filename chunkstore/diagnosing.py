@@ -319,12 +319,9 @@ def _entropies(
     num_classes = int(np.count_nonzero(counts))
     if not num_classes:
         return _Entropies(None, None, None, 0)
-    overall = label_entropy(counts)
     return _Entropies(
-        overall,
-        expected_entropy(overall, num_classes=num_classes, effective=full),
-        None
-        if math.isnan(effective)
-        else expected_entropy(overall, num_classes=num_classes, effective=effective),
+        label_entropy(counts),
+        expected_entropy(counts, effective=full),
+        None if math.isnan(effective) else expected_entropy(counts, effective=effective),
         num_classes,
     )

@@ -147,7 +147,7 @@ class Diagnosis:
             )
         return (
             f"{what}: labels are grouped inside chunks (rho={self.rho:.2f}): {behaves} "
-            f"independent samples with {self.window * self.lanes} chunks in a window; use "
+            f"independent samples with {self._mixed} chunks in a window; use "
             f"{self.needed_window} chunks (window={-(-self.needed_window // self.lanes)}, "
             f"memory={_in_mib(self.needed_memory)!r}), "
             f"{f'shorter runs than run={self.run}, ' if self.run > 1 else ''}smaller chunks, or "
@@ -155,7 +155,7 @@ class Diagnosis:
         )
 
     def __str__(self) -> str:
-        drawn = f"from {self.window * self.lanes} units" if self.shuffle else "in file order"
+        drawn = f"from {self._mixed} units" if self.shuffle else "in file order"
         sizes = (
             f"{self.num_samples:,} samples in {self.num_units:,} units; batches of "
             f"{self.batch_size} {drawn}, {self.distinct_units:.0f} different ones each"
@@ -208,6 +208,11 @@ class Diagnosis:
             num_chunks=-(-self.num_units // together),
             lanes=self.lanes,
         )
+
+    @property
+    def _mixed(self) -> int:
+        """Units that a batch is drawn from."""
+        return min(self.window * self.lanes, self.num_units)
 
     @property
     def _doubt(self) -> str:

@@ -7,12 +7,15 @@ batch is worth fewer independent samples than it holds; these functions say how 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+# With so many samples for each class, the expansion of the entropy is exact to a thousandth.
+_MANY_SAMPLES_A_CLASS: Final = 20
 
 
 def class_correlation(units: ArrayLike, classes: ArrayLike) -> float:
@@ -127,25 +130,49 @@ def label_entropy(counts: ArrayLike) -> float:
     return float(-(shares * np.log2(shares)).sum()) + 0.0
 
 
-def expected_entropy(overall: float, *, num_classes: int, effective: float) -> float:
-    """Return the mean label entropy of batches, in bits (Miller, 1955).
+def expected_entropy(counts: ArrayLike, *, effective: float) -> float:
+    """Return the mean label entropy of batches, in bits.
 
     Parameters
     ----------
-    overall
-        Entropy of all labels.
-    num_classes
-        That occur.
+    counts
+        Of all labels by class, shape ``(num_classes,)``; they may be fractions.
     effective
-        Independent samples that a batch is worth; the formula is good from several times the number
-        of classes on.
+        Independent samples that a batch is worth, at least 1.
 
     Examples
     --------
-    >>> round(expected_entropy(math.log2(10), num_classes=10, effective=128), 2)
+    >>> round(expected_entropy([500] * 10, effective=128), 2)
     3.27
+    >>> expected_entropy([5, 5], effective=2)
+    0.5
     """
-    return max(0.0, overall - (num_classes - 1) / (2 * effective * math.log(2)))
+    given = np.asarray(counts, np.float64)
+    shares, times = np.unique(given[given > 0] / given.sum(), return_counts=True)
+    num_classes = int(times.sum())
+    if effective >= _MANY_SAMPLES_A_CLASS * num_classes:
+        # Miller, 1955: what is left out falls with the square of the samples.
+        return max(0.0, label_entropy(given) - (num_classes - 1) / (2 * effective * math.log(2)))
+    size = max(math.floor(effective), 1)
+    below, above = (_mean_entropy(shares, times, size) for size in (size, size + 1))
+    return below + (above - below) * (max(effective, 1.0) - size)
+
+
+def _mean_entropy(shares: NDArray[np.float64], times: NDArray[np.int64], size: int) -> float:
+    """Return the mean entropy of ``size`` independent labels, from the binomial distribution."""
+    log_factorials = np.append(0.0, np.cumsum(np.log(np.arange(1, size + 1))))
+    total = 0.0
+    for share, count in zip(shares.tolist(), times.tolist(), strict=True):
+        if share >= 1:
+            continue
+        # Twelve standard deviations, and more where there are few.
+        most = size * share + 12 * math.sqrt(size * share) + 20
+        found = np.arange(1, min(size, math.ceil(most)) + 1)
+        logs = log_factorials[size] - log_factorials[found] - log_factorials[size - found]
+        logs += found * math.log(share) + (size - found) * math.log1p(-share)
+        parts = found / size
+        total -= count * float((np.exp(logs) * parts * np.log2(parts)).sum())
+    return max(total, 0.0)
 
 
 def effective_batch_size(

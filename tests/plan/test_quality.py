@@ -12,6 +12,8 @@ from chunkstore.plan.quality import (
     class_correlation,
     effective_batch_size,
     expected_distinct_chunks,
+    expected_entropy,
+    label_entropy,
     read_amplification,
     recommended_window,
 )
@@ -87,6 +89,26 @@ def test_effective_batch_size_predicts_the_simulated_order(lanes, window, noise)
         batch_size, rho=rho, window=mean_window, num_chunks=num_chunks, lanes=lanes
     )
     assert np.mean(measured) == pytest.approx(predicted, rel=0.15)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 30, 500])
+@pytest.mark.parametrize("num_classes", [1, 2, 10, 100])
+def test_expected_entropy_is_that_of_drawn_batches(size, num_classes):
+    rng = np.random.Generator(np.random.Philox(7))
+    counts = rng.integers(1, 60, num_classes) ** 2
+    drawn = rng.multinomial(size, counts / counts.sum(), 1000)
+    found = [label_entropy(row) for row in drawn]
+    slack = 5 * np.std(found) / np.sqrt(1000) + 2e-3
+    assert expected_entropy(counts, effective=size) == pytest.approx(np.mean(found), abs=slack)
+
+
+def test_expected_entropy_grows_with_what_a_batch_is_worth():
+    counts = [5, 1, 40, 0, 12]
+    sizes = [1, 1.5, 2, 3.7, 4, 30, 79, 79.9, 80, 81, 10**9]
+    found = [expected_entropy(counts, effective=size) for size in sizes]
+    assert found[0] == 0
+    assert all(b >= a - 2e-3 for a, b in itertools.pairwise(found))
+    assert found[-1] == pytest.approx(label_entropy(counts))
 
 
 def test_expected_distinct_chunks_predicts_the_simulated_order():
