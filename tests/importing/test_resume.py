@@ -187,8 +187,9 @@ def test_a_part_of_a_split_with_other_options_is_not_taken_for_finished(tmp_path
     assert (tmp_path / "b.zarr.zip").exists()
 
 
-def test_an_interrupted_import_keeps_only_what_its_last_checkpoint_knows(tmp_path):
+def test_an_interrupted_import_keeps_only_what_its_last_checkpoint_knows(tmp_path, monkeypatch):
     """More than the checkpoint knows would make the continued file end with other bytes."""
+    monkeypatch.setattr(run, "_NUM_CHECKPOINTS", 2)
     out = tmp_path / "out.zarr.zip"
     interrupt(out, at=290, threads=1)
     with cs.open(str(out) + ".partial") as store:

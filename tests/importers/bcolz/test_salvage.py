@@ -139,6 +139,7 @@ def test_a_damaged_chunk_that_is_read_in_parts_is_listed_and_counted_once(tmp_pa
     from chunkstore.importing import run
 
     monkeypatch.setattr(run, "MOST_BLOCK_NBYTES", 600)
+    monkeypatch.setattr(run, "_BLOCK_NBYTES", 1)
     folder = write_carray(tmp_path / "x.bc", noise(60), chunk_length=20)
     break_frame(folder, 1)
     report = cs.import_bcolz(folder, tmp_path / "out.zarr.zip", salvage=True)
