@@ -89,7 +89,7 @@ def bcolz(
         "source": _places(sources),
         "out": out,
         "arrays": arrays or None,
-        "rename": _pairs(rename, "--rename"),
+        "rename": named_pairs(rename, "--rename"),
         "chunk_length": chunk,
         **options,
     }
@@ -97,17 +97,17 @@ def bcolz(
         plan_import = resolve("chunkstore.importers.bcolz.importing", "plan_import")
         _print_plan(plan_import(**arguments), as_json=as_json)
     else:
-        _print_report(cs.import_bcolz(**arguments), as_json=as_json)
+        print_report(cs.import_bcolz(**arguments), as_json=as_json)
 
 
 def _places(sources: tuple[str, ...]) -> Any:
     """Return the only source, or sources by name."""
     if len(sources) == 1 and ("=" not in sources[0] or Path(sources[0]).exists()):
         return sources[0]
-    return _pairs(sources, "a source beside others")
+    return named_pairs(sources, "a source beside others")
 
 
-def _pairs(texts: tuple[str, ...], what: str) -> dict[str, str]:
+def named_pairs(texts: tuple[str, ...], what: str) -> dict[str, str]:
     """Return NAME=VALUE texts as a dict; a name given twice would drop one of them."""
     pairs: dict[str, str] = {}
     for text in texts:
@@ -131,11 +131,11 @@ def _print_plan(plan: ImportPlan, *, as_json: bool) -> None:
     else:
         for name, report in plan.reports.items():
             _print_source(report, plan.names[name])
-        for lost in _lines(plan.lost):
+        for lost in shown_lines(plan.lost):
             click.echo(f"lost: {lost}")
         for reason in plan.refused:
             click.echo(f"refused: {reason}")
-        for note in _lines(plan.notes):
+        for note in shown_lines(plan.notes):
             click.echo(f"note: {note}")
     if plan.refused:
         sys.exit(EXIT_DEFECT)
@@ -160,7 +160,7 @@ def _print_source(report: BcolzReport, names: dict[str, str]) -> None:
         click.echo(f"  {line}")
 
 
-def _lines(entries: Sequence[object], *, num_more: int = 0) -> list[str]:
+def shown_lines(entries: Sequence[object], *, num_more: int = 0) -> list[str]:
     """Return the first lines of a list, and how many more there are."""
     lines: list[str] = resolve("chunkstore.importing.losses", "listed")(
         entries, num_more=num_more, most=_MAX_LINES
@@ -168,15 +168,16 @@ def _lines(entries: Sequence[object], *, num_more: int = 0) -> list[str]:
     return lines
 
 
-def _print_report(report: ImportReport, *, as_json: bool) -> None:
+def print_report(report: ImportReport, *, as_json: bool) -> None:
+    """Print what an import did; the exit code is 1 where something is lost."""
     if as_json:
         print_json(report.to_json())
     else:
-        for lost in _lines(report.lost, num_more=report.num_more_lost):
+        for lost in shown_lines(report.lost, num_more=report.num_more_lost):
             click.echo(f"lost: {lost}")
         for entry in report.skipped:
             click.echo(f"skipped: {entry.name}: {entry.reason}")
-        for note in _lines(report.notes):
+        for note in shown_lines(report.notes):
             click.echo(f"note: {note}")
         for what, count in report.counts.items():
             click.echo(f"{what}: {count:,}")
