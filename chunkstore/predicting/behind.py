@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import os
 import queue
@@ -56,8 +57,7 @@ class Behind:
         self._items.put((item,))
 
     def _run(self) -> None:
-        if sys.platform.startswith("linux"):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        _step_back()
         while (entry := self._items.get()) is not None:
             try:
                 if self._error is None:
@@ -89,3 +89,15 @@ class Behind:
         finally:
             # Its traceback holds this frame.
             self._error = None
+
+
+def _step_back() -> None:
+    """Lower the priority of this thread and of those that it starts, where that may be done."""
+    if not sys.platform.startswith("linux"):
+        return
+    thread = threading.get_native_id()
+    # A sandbox may forbid it, and then everything has one priority.
+    with contextlib.suppress(OSError):
+        # A process that is nice already stays so: going back up is for its superuser.
+        if os.getpriority(os.PRIO_PROCESS, thread) < _NICENESS:
+            os.setpriority(os.PRIO_PROCESS, thread, _NICENESS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 
 import pytest
@@ -65,3 +67,26 @@ def test_an_error_of_the_caller_comes_first_and_what_was_put_is_done():
     with pytest.raises(KeyError, match="mine"):
         run()
     assert seen == [1]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="priorities of threads")
+@pytest.mark.parametrize(("before", "after"), [(0, 10), (9, 10), (10, None), (15, None)])
+def test_the_thread_is_nicer_and_never_less_nice_than_the_process(monkeypatch, before, after):
+    given = []
+    monkeypatch.setattr(os, "getpriority", lambda which, who: before)
+    monkeypatch.setattr(os, "setpriority", lambda which, who, niceness: given.append(niceness))
+    with Behind(lambda item: None):
+        pass
+    assert given == ([] if after is None else [after])
+
+
+def test_a_system_that_refuses_another_priority_changes_nothing(monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    seen = []
+    with Behind(seen.append) as behind:
+        for item in range(5):
+            behind.put(item)
+    assert seen == list(range(5))
