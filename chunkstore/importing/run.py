@@ -9,22 +9,18 @@ bytes are read ahead, and so many are in chunks that are begun.
 
 from __future__ import annotations
 
-import math
-import os
 import time
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from chunkstore import system
 from chunkstore.errors import CorruptionError
 from chunkstore.importing.ahead import iter_ahead
-from chunkstore.importing.digest import Digested, add_samples
-from chunkstore.importing.losses import MAX_LISTED, listed
+from chunkstore.importing.comparing import compare
+from chunkstore.importing.digest import Digested
+from chunkstore.importing.options import ImportOptions, OnError
 from chunkstore.importing.position import (
     PROVENANCE,
     Position,
@@ -32,24 +28,32 @@ from chunkstore.importing.position import (
     import_attribute,
     open_import,
 )
+from chunkstore.importing.report import ImportReport, read_report
+from chunkstore.importing.storage import storage_of, with_chunk_length
 from chunkstore.progress import progress_bar
-from chunkstore.settings import LEAST_CHUNK_NBYTES
 from chunkstore.store.samples import check_specs
-from chunkstore.store.spec import check_attributes, choose_chunk_lengths, storage_options
-from chunkstore.store.store import PARTIAL_SUFFIX, open_store
+from chunkstore.store.spec import check_attributes, choose_chunk_lengths
+from chunkstore.store.store import PARTIAL_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    import os
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from chunkstore.importing.losses import Lost
-    from chunkstore.importing.source import Block, SampleSource, Skipped
-    from chunkstore.store.array import Array
-    from chunkstore.store.spec import ArraySpec
+    from chunkstore.importing.source import Block, SampleSource
     from chunkstore.store.writer import Writer
 
-OnError = Literal["fail", "skip"]
+__all__ = [
+    "ImportOptions",
+    "ImportReport",
+    "OnError",
+    "check_import",
+    "provenance_of",
+    "read_report",
+    "run_import",
+]
 
 # Decoded bytes of a block: many chunks, so that encoding them keeps all cores busy.
 _BLOCK_NBYTES: Final = 8 << 20
@@ -57,113 +61,9 @@ _BLOCK_NBYTES: Final = 8 << 20
 _AHEAD_NBYTES: Final = 64 << 20
 # Decoded bytes of a block at most: one is read while another one is appended.
 MOST_BLOCK_NBYTES: Final = _AHEAD_NBYTES // 2
-# Decoded bytes of one chunk of every array: the writer holds them until they are full.
-_BEGUN_NBYTES: Final = 64 << 20
-_MAX_THREADS: Final = 32
 # A killed import loses about a twentieth of the work, or this much where that is more.
 _NUM_CHECKPOINTS: Final = 20
 _LEAST_BETWEEN_CHECKPOINTS_NBYTES: Final = 64 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportOptions:
-    """What is the same for importers of all formats.
-
-    Attributes
-    ----------
-    codec, level, chunk_nbytes, chunk_length
-        Of the new file, see `chunkstore.create`; ``chunk_length`` is that of its widest array.
-        Where neither of the last two is given, chunks of very many arrays are smaller, so that
-        one of each takes at most 64 MiB.
-    attributes
-        Further attributes of the new file, JSON values.
-    on_error
-        ``"fail"`` ends the import at a sample that cannot be read, ``"skip"`` leaves it out and
-        lists it.
-    threads
-        That read; by default the processors of this process.
-    verify
-        Read the new file before it gets its name, and compare.
-    resume
-        Go on with an import of the same source and options that was killed; with others it is an
-        error. False begins anew.
-    overwrite
-        Replace an existing file once the new one is complete.
-    progress
-        Show a bar on stderr; None shows it on a terminal when the work takes over a second.
-
-    Raises
-    ------
-    ValueError
-        A value that is not allowed.
-    """
-
-    codec: str | None = None
-    level: int | None = None
-    chunk_nbytes: int | None = None
-    chunk_length: int | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    on_error: OnError = "fail"
-    threads: int | None = None
-    verify: bool = True
-    resume: bool = True
-    overwrite: bool = False
-    progress: bool | None = None
-
-    def __post_init__(self) -> None:
-        if self.on_error not in get_args(OnError):
-            raise ValueError(f"on_error must be 'fail' or 'skip', got {self.on_error!r}")
-        if self.threads is not None and self.threads < 1:
-            raise ValueError(f"threads must be at least 1, got {self.threads}")
-        if self.chunk_length is not None and self.chunk_length < 1:
-            raise ValueError(f"chunk_length must be at least 1, got {self.chunk_length}")
-
-    @property
-    def num_threads(self) -> int:
-        """Threads that read."""
-        return self.threads or min(system.calls.available_cores(), _MAX_THREADS)
-
-
-@dataclass(frozen=True)
-class ImportReport:
-    """What an import did.
-
-    Attributes
-    ----------
-    path
-        The new file.
-    num_samples
-        That it holds.
-    skipped
-        Samples of the source that it does not hold.
-    lost, num_more_lost
-        What the file does not hold though the source had it: whole arrays first, then samples, by
-        array. How many further entries are not listed.
-    notes, counts
-        What else was found.
-    nbytes, file_nbytes
-        Decoded size of its samples, and the file's own size.
-    seconds
-        That it took; an import that was continued counts from there.
-    is_verified
-        Whether the file was read and compared.
-    """
-
-    path: str
-    num_samples: int
-    skipped: tuple[Skipped, ...]
-    lost: tuple[Lost, ...]
-    num_more_lost: int
-    notes: tuple[str, ...]
-    counts: dict[str, int]
-    nbytes: int
-    file_nbytes: int
-    seconds: float
-    is_verified: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON values."""
-        return asdict(self)
 
 
 def run_import(
@@ -246,7 +146,7 @@ def check_import(source: SampleSource, out: str | os.PathLike[str], options: Imp
     provenance = provenance_of(source, options, None)
     attributes = {**source.attributes, **options.attributes}
     check_attributes(attributes)
-    specs = check_specs(dict(_with_chunk_length(source.specs, options.chunk_length)))
+    specs = check_specs(dict(with_chunk_length(source.specs, options.chunk_length)))
     choose_chunk_lengths(specs, target_nbytes=provenance["storage"]["chunk_nbytes"])
     find_position(
         out,
@@ -266,54 +166,11 @@ def provenance_of(
         "source": source.name,
         **source.provenance,
         "order": dict(ordering or {"shuffled": False}),
-        "storage": _storage_of(source, options),
+        "storage": storage_of(source, options),
         "on_error": options.on_error,
         "fingerprint": source.fingerprint,
         "tool": f"chunkstore {version('chunkstore')}",
     }
-
-
-def _storage_of(source: SampleSource, options: ImportOptions) -> dict[str, Any]:
-    """Return how the new file is stored, with the settings in force in place of None."""
-    storage = storage_options(options.codec, options.level, None, options.chunk_nbytes)
-    chunk_nbytes = storage.chunk_nbytes
-    if options.chunk_nbytes is None and options.chunk_length is None:
-        specs = dict(source.specs)
-        while (
-            chunk_nbytes > LEAST_CHUNK_NBYTES and _begun_nbytes(specs, chunk_nbytes) > _BEGUN_NBYTES
-        ):
-            chunk_nbytes //= 2
-    return {
-        "codec": storage.codec,
-        "level": storage.level,
-        "chunk_nbytes": chunk_nbytes,
-        "chunk_length": options.chunk_length,
-    }
-
-
-def _begun_nbytes(specs: dict[str, ArraySpec], chunk_nbytes: int) -> int:
-    """Return the decoded bytes of one chunk of each array."""
-    lengths = choose_chunk_lengths(specs, target_nbytes=chunk_nbytes)
-    return sum(length * specs[name].sample_nbytes for name, length in lengths.items())
-
-
-def read_report(out: str | os.PathLike[str], *, seconds: float, is_verified: bool) -> ImportReport:
-    """Return the report of an import whose file is complete."""
-    with open_store(out) as store:
-        position = Position.from_json(store.attributes[PROVENANCE]["position"])
-        return ImportReport(
-            os.fspath(out),
-            store.num_samples,
-            tuple(position.skipped),
-            tuple(position.lost.entries),
-            position.lost.num_more,
-            tuple(listed(position.notes, num_more=position.num_more_notes, most=MAX_LISTED)),
-            position.counts,
-            sum(array.nbytes for array in store.values()),
-            store.file_nbytes,
-            seconds,
-            is_verified,
-        )
 
 
 class _Run:
@@ -337,7 +194,7 @@ class _Run:
         self._provenance = provenance
         self._position = position
         if not writer.specs:
-            writer.declare(_with_chunk_length(source.specs, options.chunk_length))
+            writer.declare(with_chunk_length(source.specs, options.chunk_length))
             # From here on the unfinished file says what it is.
             self.checkpoint()
         sample_nbytes = max(1, sum(spec.sample_nbytes for spec in source.specs.values()))
@@ -418,7 +275,7 @@ class _Run:
         """
         path = self._writer.path + PARTIAL_SUFFIX
         try:
-            self._compare(path)
+            compare(path, self._position.digests, self._source.name, show=self._options.progress)
         except CorruptionError as error:
             # What is there is not to be trusted: nothing of it counts as done.
             self._position = Position()
@@ -432,53 +289,8 @@ class _Run:
                 error.offset,
             ) from None
 
-    def _compare(self, path: str) -> None:
-        digests = self._position.digests
-        with open_store(path) as store:
-            total = sum(store[name].nbytes for name in digests)
-            with progress_bar(total, what="verifying", show=self._options.progress) as move:
-                for name, expected in digests.items():
-                    found = _digest_of(store[name], move)
-                    if found != expected:
-                        raise CorruptionError(
-                            f"array {name!r}: the new file does not hold what was read from "
-                            f"{self._source.name}: digest 0x{found:08x}, expected "
-                            f"0x{expected:08x}",
-                            path,
-                        )
-
     def _read(self, start: int) -> Block:
         stop = self._stop(start)
         order = self._order
         numbers = np.arange(start, stop) if order is None else order[start:stop]
         return self._source.read(numbers, skips=self._options.on_error == "skip")
-
-
-def _digest_of(array: Array, move: Callable[[int], None]) -> int:
-    """Return the digest of a stored array, read in one pass."""
-    sample_nbytes = max(1, array.nbytes // max(1, len(array)))
-    length = max(array.chunk_length, _BLOCK_NBYTES // sample_nbytes)
-    length -= length % array.chunk_length
-    digest = 0
-    starts = range(0, len(array), length)
-    with closing(
-        iter_ahead(partial(_read_back, array, length=length), starts, threads=2, depth=2)
-    ) as blocks:
-        for samples in blocks:
-            digest = add_samples(digest, samples)
-            move(samples.nbytes)
-    return digest
-
-
-def _read_back(array: Array, start: int, *, length: int) -> NDArray[Any]:
-    return array.read_samples(start, min(start + length, len(array)))
-
-
-def _with_chunk_length(specs: Mapping[str, Any], chunk_length: int | None) -> Mapping[str, Any]:
-    """Return specs of which the widest array has a chunk length."""
-    if chunk_length is None or not specs:
-        return specs
-    widest = max(
-        specs, key=lambda name: math.prod(specs[name].sample_shape) * specs[name].dtype.itemsize
-    )
-    return {**specs, widest: replace(specs[widest], chunk_length=chunk_length)}

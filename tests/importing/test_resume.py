@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import chunkstore as cs
-from chunkstore.importing import run
+from chunkstore.importing import comparing, run
 from chunkstore.importing.parts import import_parts
 from chunkstore.importing.run import ImportOptions, check_import, run_import
 from tests.importing.sources import MemorySource, rows
@@ -138,7 +138,7 @@ def test_an_import_without_resume_replaces_no_unfinished_one_of_another_source(t
 
 def test_after_a_failed_comparison_the_same_call_begins_anew(tmp_path, monkeypatch):
     out = tmp_path / "out.zarr.zip"
-    read_back = run._read_back
+    read_back = comparing._read_back
 
     def changed(array, start, *, length):
         samples = read_back(array, start, length=length).copy()
@@ -146,7 +146,7 @@ def test_after_a_failed_comparison_the_same_call_begins_anew(tmp_path, monkeypat
         return samples
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "_read_back", changed)
+        patch.setattr(comparing, "_read_back", changed)
         with pytest.raises(cs.CorruptionError, match="the same call begins anew"):
             run_import(MemorySource(rows(300)), out, options_of())
     assert not out.exists()
@@ -162,7 +162,7 @@ def test_after_a_failed_comparison_the_same_call_begins_anew(tmp_path, monkeypat
 
 def test_unaligned_arrays_are_compared_too(tmp_path, monkeypatch):
     out = tmp_path / "out.zarr.zip"
-    read_back = run._read_back
+    read_back = comparing._read_back
 
     def changed(array, start, *, length):
         samples = read_back(array, start, length=length).copy()
@@ -170,7 +170,7 @@ def test_unaligned_arrays_are_compared_too(tmp_path, monkeypatch):
             samples[0] += 1
         return samples
 
-    monkeypatch.setattr(run, "_read_back", changed)
+    monkeypatch.setattr(comparing, "_read_back", changed)
     source = MemorySource(rows(50), unaligned={"mean": np.ones(3)})
     with pytest.raises(cs.CorruptionError, match="array 'mean': the new file does not hold"):
         run_import(source, out, options_of())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import chunkstore as cs
-from chunkstore.importing import run
+from chunkstore.importing import comparing, run
 from chunkstore.importing.ahead import iter_ahead
 from chunkstore.importing.run import ImportOptions, run_import
 from tests.importing.sources import MemorySource, rows
@@ -79,7 +79,7 @@ def test_an_interrupted_import_goes_on_and_ends_with_the_same_bytes(tmp_path, st
 def test_a_killed_import_goes_on_and_ends_with_the_same_bytes(tmp_path):
     program = f"""
 import os, signal
-from chunkstore.importing import run
+from chunkstore.importing import comparing, run
 from chunkstore.importing.run import ImportOptions, run_import
 from tests.importing.sources import MemorySource, rows
 
@@ -140,7 +140,7 @@ def test_bad_samples_end_an_import_or_are_left_out_and_listed(tmp_path):
 
 
 def test_what_the_file_gives_back_is_compared_with_what_was_read(tmp_path, monkeypatch):
-    read_back = run._read_back
+    read_back = comparing._read_back
 
     def changed(array, start, *, length):
         samples = read_back(array, start, length=length).copy()
@@ -148,7 +148,8 @@ def test_what_the_file_gives_back_is_compared_with_what_was_read(tmp_path, monke
             samples[0, 0, 0, 0] ^= 1
         return samples
 
-    monkeypatch.setattr(run, "_read_back", changed)
+    monkeypatch.setattr(comparing, "_read_back", changed)
+    monkeypatch.setattr(comparing, "_BLOCK_NBYTES", 100_000)
     out = tmp_path / "out.zarr.zip"
     with pytest.raises(cs.CorruptionError, match="array 'x': the new file does not hold what was"):
         run_import(MemorySource(rows(300)), out, options_of())

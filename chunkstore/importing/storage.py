@@ -1,0 +1,54 @@
+"""How is the file of an import stored, so that a writer of very many arrays stays small?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from chunkstore.settings import LEAST_CHUNK_NBYTES
+from chunkstore.store.spec import choose_chunk_lengths, storage_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chunkstore.importing.options import ImportOptions
+    from chunkstore.importing.source import SampleSource
+    from chunkstore.store.spec import ArraySpec
+
+# Decoded bytes of one chunk of every array: the writer holds them until they are full.
+_BEGUN_NBYTES: Final = 64 << 20
+
+
+def storage_of(source: SampleSource, options: ImportOptions) -> dict[str, Any]:
+    """Return how the new file is stored, with the settings in force in place of None."""
+    storage = storage_options(options.codec, options.level, None, options.chunk_nbytes)
+    chunk_nbytes = storage.chunk_nbytes
+    if options.chunk_nbytes is None and options.chunk_length is None:
+        specs = dict(source.specs)
+        while (
+            chunk_nbytes > LEAST_CHUNK_NBYTES and _begun_nbytes(specs, chunk_nbytes) > _BEGUN_NBYTES
+        ):
+            chunk_nbytes //= 2
+    return {
+        "codec": storage.codec,
+        "level": storage.level,
+        "chunk_nbytes": chunk_nbytes,
+        "chunk_length": options.chunk_length,
+    }
+
+
+def _begun_nbytes(specs: dict[str, ArraySpec], chunk_nbytes: int) -> int:
+    """Return the decoded bytes of one chunk of each array."""
+    lengths = choose_chunk_lengths(specs, target_nbytes=chunk_nbytes)
+    return sum(length * specs[name].sample_nbytes for name, length in lengths.items())
+
+
+def with_chunk_length(specs: Mapping[str, Any], chunk_length: int | None) -> Mapping[str, Any]:
+    """Return specs of which the widest array has a chunk length."""
+    if chunk_length is None or not specs:
+        return specs
+    widest = max(
+        specs, key=lambda name: math.prod(specs[name].sample_shape) * specs[name].dtype.itemsize
+    )
+    return {**specs, widest: replace(specs[widest], chunk_length=chunk_length)}
