@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from chunkstore.errors import (
     ChunkStoreWarning,
+    CorruptionError,
     ExistingFileError,
     FormatError,
     IncompleteError,
@@ -291,11 +292,14 @@ def is_finished(
 
 
 def _read_attributes(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the user attributes of a file, finished or not, at its last checkpoint."""
+    """Return the user attributes of a file, finished or not, at its last checkpoint.
+
+    None of one that cannot be read: it is no import to go on with.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ChunkStoreWarning)
             with open_store(path) as store:
                 return dict(store.attributes)
-    except (IncompleteError, FormatError):
+    except (IncompleteError, FormatError, CorruptionError):
         return {}

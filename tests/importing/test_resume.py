@@ -196,6 +196,23 @@ def test_an_interrupted_import_keeps_only_what_its_last_checkpoint_knows(tmp_pat
         assert store.attributes["import"]["position"]["num_done"] == store.num_samples
 
 
+def test_a_damaged_unfinished_file_can_be_replaced(tmp_path):
+    out, partial = tmp_path / "out.zarr.zip", tmp_path / "out.zarr.zip.partial"
+    interrupt(out)
+    raw = bytearray(partial.read_bytes())
+    # The last directory: its names are no names any more.
+    start = raw.rindex(b"PK\x01\x02")
+    raw[start + 4 : start + 46] = b"\xff" * 42
+    partial.write_bytes(raw)
+    with pytest.raises(cs.CorruptionError):
+        cs.open(partial)
+    with pytest.raises(FileExistsError):
+        run_import(MemorySource(rows(300)), out, options_of())
+    run_import(MemorySource(rows(300)), out, options_of(overwrite=True))
+    with cs.open(out) as store:
+        assert store["y"][:].tolist() == list(range(300))
+
+
 def import_threads():
     return [t for t in threading.enumerate() if t.name.startswith("chunkstore-import")]
 
