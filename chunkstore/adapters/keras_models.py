@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import tempfile
 import warnings
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import keras
+
+from chunkstore.upper import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+
+_TORCH = "chunkstore.adapters.torch"
+_Description: TypeAlias = "tuple[tuple[Any, ...], frozenset[str] | None]"
 
 
 def load_model(path: str) -> Any:
@@ -36,22 +43,108 @@ def select_layers(model: Any, names: Sequence[str]) -> Any:
     return keras.Model(model.input, {name: layers[name].output for name in names})
 
 
-def model_digest(model: Any) -> str | None:
-    """Return a digest of a model's structure and its weights.
+def describe(value: Any) -> _Description | None:
+    """Return what an object of Keras comes down to, for a digest; None for other objects.
 
-    None if Keras cannot describe the model.
+    Beside its parts: which attributes are dealt with. None: no attributes count.
+
+    Parameters
+    ----------
+    value
+        A layer comes down to its class, config, weights, files, and its other attributes.
+
+    Raises
+    ------
+    NotImplementedError
+        A layer that Keras cannot describe.
     """
+    if isinstance(value, keras.Layer):
+        return _describe_layer(value)
+    if isinstance(value, keras.Variable):
+        return ("variable", to_numpy(value)), None
+    if isinstance(value, keras.KerasTensor):
+        return ("tensor", str(value.shape), str(value.dtype)), None
+    if isinstance(value, keras.DTypePolicy):
+        return ("policy", value.get_config()), None
+    if isinstance(value, _FOR_TRAINING):
+        # Seeds are drawn anew in each process where none is given.
+        return (type(value).__name__,), None
+    if keras.backend.backend() == "torch":
+        return resolve(_TORCH, "describe")(value)  # type: ignore[no-any-return]
+    return None
+
+
+def _describe_layer(layer: Any) -> _Description:
     try:
         # Not to_json: it describes the optimizer as well, which changes no output.
-        description = json.dumps(model.get_config(), default=repr)
-    except (NotImplementedError, TypeError, ValueError):
-        return None
-    digest = hashlib.blake2b(description.encode(), digest_size=16)
-    for weight in model.weights:
-        value = to_numpy(weight)
-        digest.update(f"{value.shape} {value.dtype.str} ".encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()
+        description = json.dumps(layer.get_config(), default=repr)
+    except (TypeError, ValueError) as error:
+        raise NotImplementedError(f"the config of {layer.name}") from error
+    own = vars(layer)
+    hooks = [list(own.get(name, {}).values()) for name in _TORCH_HOOKS]
+    # On torch layers that are attributes stand there.
+    parts = {
+        name: part for name, part in own.get("_modules", {}).items() if name != "_torch_params"
+    }
+    found = (
+        type(layer),
+        keras.backend.backend(),
+        description,
+        list(layer.weights),
+        _files_of(layer),
+        hooks,
+        parts,
+        dict(own.get("_buffers", {})),
+        # Custom ones need not be attributes.
+        list(getattr(layer, "layers", ())),
+    )
+    return found, _OF_LAYERS | _OF_MODELS if isinstance(layer, keras.Model) else _OF_LAYERS
+
+
+def _files_of(layer: Any) -> dict[str, bytes]:
+    """Return what a layer saves beside config and weights, such as a vocabulary."""
+    if not hasattr(layer, "save_assets"):
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            layer.save_assets(folder)
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
+            raise NotImplementedError(f"the files of {layer.name}") from error
+        files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+_FOR_TRAINING: Final = (
+    keras.Initializer,
+    keras.Loss,
+    keras.Metric,
+    keras.Optimizer,
+    keras.Regularizer,
+    keras.callbacks.Callback,
+    keras.constraints.Constraint,
+    keras.random.SeedGenerator,
+)
+_TORCH_HOOKS: Final = ("_forward_pre_hooks", "_forward_hooks")
+# Wrapped for each object, or changed by being used.
+_OF_LAYERS: Final = frozenset(
+    {"build", "built", "quantize", "training", "_backward_hooks", *_TORCH_HOOKS}
+)
+_OF_MODELS: Final = frozenset(
+    {
+        "compiled",
+        "history",
+        "loss",
+        "optimizer",
+        "predict_function",
+        "steps_per_execution",
+        "stop_evaluating",
+        "stop_predicting",
+        "stop_training",
+        "test_function",
+        "train_function",
+        "unrolled_steps_per_execution",
+    }
+)
 
 
 def to_numpy(variable: Any) -> NDArray[Any]:

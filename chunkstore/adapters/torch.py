@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
@@ -58,16 +57,70 @@ def to_numpy(value: Any) -> Any:
     return value
 
 
-def model_digest(module: torch.nn.Module) -> str:
-    """Return a digest of a module's structure, of the code of its parts, and of its state."""
-    digest = hashlib.blake2b(repr(module).encode(), digest_size=16)
-    for part in module.modules():
-        code = getattr(type(part).forward, "__code__", None)
-        digest.update(f"{type(part).__qualname__} ".encode())
-        digest.update(b"" if code is None else code.co_code)
-    for name, tensor in module.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
-        # View as bytes: numpy has no bfloat16.
-        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(memoryview(raw.numpy()))
-    return digest.hexdigest()
+def describe(value: Any) -> tuple[tuple[Any, ...], frozenset[str] | None] | None:
+    """Return what an object of torch comes down to, for a digest; None for other objects.
+
+    Beside its parts: which attributes are dealt with. None: no attributes count.
+
+    Parameters
+    ----------
+    value
+        A module comes down to its class, tensors, parts, forward hooks, and its other attributes.
+
+    Raises
+    ------
+    NotImplementedError
+        A scripted module, or a tensor that is not simply in memory.
+    """
+    if isinstance(value, torch.Tensor):
+        return _describe_tensor(value)
+    if isinstance(value, torch.jit.ScriptModule):
+        raise NotImplementedError("a scripted module shows none of its code")
+    if isinstance(value, torch.nn.Module):
+        if type(value).__module__.startswith("torch._dynamo."):
+            return ("compiled", value._orig_mod), None
+        own = vars(value)
+        hooks = [list(own[name].values()) for name in _HOOKS if name in own]
+        tensors = dict(own["_parameters"]), dict(own["_buffers"])
+        return (type(value), *tensors, dict(own["_modules"]), hooks), _OF_MODULES
+    if isinstance(value, torch.dtype | torch.device | torch.layout | torch.memory_format):
+        return (str(value),), None
+    return None
+
+
+def _describe_tensor(tensor: torch.Tensor) -> tuple[tuple[Any, ...], None]:
+    try:
+        if tensor.layout != torch.strided or tensor.is_quantized:
+            raise NotImplementedError("such a tensor has more than its elements")
+        raw = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+        shown = raw.view(torch.uint8).numpy()
+        return ("tensor", tuple(tensor.shape), str(tensor.dtype), shown), None
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise NotImplementedError("on no device, or not made yet") from error
+
+
+_HOOKS: Final = (
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+)
+# Told by themselves, or nothing to the outputs.
+_OF_MODULES: Final = frozenset(
+    {
+        *_HOOKS,
+        "_parameters",
+        "_buffers",
+        "_modules",
+        "_non_persistent_buffers_set",
+        "_backward_pre_hooks",
+        "_backward_hooks",
+        "_is_full_backward_hook",
+        "_forward_hooks_always_called",
+        "_state_dict_hooks",
+        "_state_dict_pre_hooks",
+        "_load_state_dict_pre_hooks",
+        "_load_state_dict_post_hooks",
+        "_compiled_call_impl",
+    }
+)

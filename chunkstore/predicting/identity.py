@@ -1,27 +1,64 @@
-"""What tells one function from another one, between two runs of a program?
+"""What tells one function or model from another one, between two runs of a program?
 
 Its code, the constants in it, what it is bound to, and what it names outside itself, as far as
 that can be seen: numbers, text, arrays, functions, objects of Python classes. Packages count by
 their version. Where something cannot be seen there is no digest, and nobody guesses.
+
+An adapter says what the objects of its framework come down to.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import sys
+import logging
 import types
-from collections.abc import Mapping, Set
-from typing import Any, Final
+import weakref
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Mapping, Set
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from chunkstore.predicting.attributes import (
+    attributes_of,
+    is_of_framework,
+    names_in,
+    package_of,
+    version_of,
+)
+
 # More is no function but a program.
-_MOST_VALUES: Final = 100_000
+_MOST_VALUES: Final = 1_000_000
 _IS_HEAP_TYPE: Final = 1 << 9
+# What computes is the function inside, and how it was compiled is up to the package.
+_COMPILERS: Final = frozenset({"functools", "jax", "jaxlib", "numpy", "tensorflow"})
+# Of a class: notes on it, not what it computes.
+_NO_CODE: Final = frozenset(
+    {
+        "__abstractmethods__",
+        "__annotations__",
+        "__dataclass_fields__",
+        "__dataclass_params__",
+        "__dict__",
+        "__doc__",
+        "__firstlineno__",
+        "__match_args__",
+        "__module__",
+        "__orig_bases__",
+        "__parameters__",
+        "__static_attributes__",
+        "__weakref__",
+        "_abc_impl",
+    }
+)
 
 
-class _UnknownError(Exception):
+# From an object of a framework to what it comes down to, and which attributes that covers.
+_Describe: TypeAlias = Callable[[Any], tuple[tuple[Any, ...], frozenset[str] | None] | None]
+
+
+class _UnseenError(Exception):
     """Something whose value cannot be seen."""
 
 
@@ -50,40 +87,36 @@ def function_digest(function: Any) -> str | None:
     >>> function_digest(scaled(iter([2]))) is None
     True
     """
-    walk = _Walk()
-    try:
-        walk.add(function)
-    except (_UnknownError, RecursionError):
-        return None
-    return walk.digest.hexdigest()
+    return object_digest(function, lambda value: None)
 
 
-def class_code_digest(classes: list[type]) -> str:
-    """Return a digest of the code of classes; those of packages count by name and version.
+def object_digest(value: Any, describe: _Describe) -> str | None:
+    """Return a digest of an object, or None if it depends on something that cannot be seen.
 
     Parameters
     ----------
-    classes
-        Of a model and its parts.
+    value
+        A function or model.
+    describe
+        From an object to what it comes down to, and to the attributes that this covers, None for
+        all; or to None if it is nothing special. Raises NotImplementedError for one that cannot be
+        seen.
     """
-    walk = _Walk()
-    for cls in classes:
-        for base in cls.__mro__[:-1]:
-            walk.put(f"class {base.__module__}.{base.__qualname__} {_version(base.__module__)}")
-            if _version(base.__module__) is None:
-                for name, value in vars(base).items():
-                    function = getattr(value, "__func__", value)
-                    if isinstance(function, types.FunctionType):
-                        walk.put(name)
-                        walk.add_code(function.__code__)
+    walk = _Walk(describe)
+    try:
+        walk.add(value)
+    except (_UnseenError, RecursionError):
+        return None
     return walk.digest.hexdigest()
 
 
 class _Walk:
     """Goes through what a function depends on and digests it."""
 
-    def __init__(self) -> None:
+    def __init__(self, describe: _Describe) -> None:
         self.digest = hashlib.blake2b(digest_size=16)
+        self._describe = describe
+        self._num_values = 0
         # Each object once: they may refer to each other in circles. Kept, so that no id is reused.
         self._seen: dict[int, tuple[int, Any]] = {}
 
@@ -92,23 +125,45 @@ class _Walk:
         self.digest.update(f"{len(encoded)} ".encode() + encoded)
 
     def add(self, value: Any) -> None:
-        if value is None or value is Ellipsis or isinstance(value, _PLAIN):
+        self._num_values += 1
+        if self._num_values > _MOST_VALUES:
+            raise _UnseenError
+        if value is None or value is Ellipsis or type(value) in _PLAIN:
             self.put(f"{type(value).__name__} {value!r}")
-            return
-        if id(value) in self._seen:
+        elif type(value) is tuple:
+            # Equal ones may be one object or several.
+            self._add_items("tuple", value)
+        elif id(value) in self._seen:
             self.put(f"again {self._seen[id(value)][0]}")
-            return
-        if len(self._seen) >= _MOST_VALUES:
-            raise _UnknownError
-        self._seen[id(value)] = len(self._seen), value
-        if isinstance(value, np.ndarray | np.generic):
+        else:
+            self._seen[id(value)] = len(self._seen), value
+            self._add_new(value)
+
+    def _add_new(self, value: Any) -> None:
+        try:
+            found = self._describe(value)
+        except NotImplementedError:
+            raise _UnseenError from None
+        if found is not None:
+            parts, covered = found
+            self._add_items("described", parts)
+            if covered is not None:
+                self._add_attributes(value, covered)
+        elif isinstance(value, np.ndarray | np.generic):
             self._add_array(np.asarray(value))
-        elif isinstance(value, tuple | list):
-            self._add_items(type(value).__name__, value)
-        elif isinstance(value, Mapping) and type(value) in (dict, types.MappingProxyType):
-            self._add_items("dict", [part for pair in value.items() for part in pair])
-        elif isinstance(value, Set) and type(value) in (set, frozenset):
-            self._add_items("set", sorted(value, key=repr))
+        elif isinstance(value, _PLAIN_BASES):
+            self.put(f"plain {value!r}")
+            self._add_kind(value)
+        elif isinstance(value, np.dtype):
+            self.put(f"dtype {value!r}")
+        elif isinstance(value, tuple | list | set | frozenset):
+            is_set = isinstance(value, Set)
+            self._add_items("items", sorted(value, key=repr) if is_set else value)
+            self._add_kind(value)
+        elif isinstance(value, Mapping) and (type(value) in _MAPPINGS or is_of_framework(value)):
+            self._add_items("mapping", [part for pair in value.items() for part in pair])
+            self._add_kind(value)
+            self.add(getattr(value, "default_factory", None))
         elif isinstance(value, types.CodeType):
             self.add_code(value)
         elif isinstance(value, functools.partial):
@@ -122,12 +177,20 @@ class _Walk:
         elif isinstance(value, types.FunctionType):
             self._add_function(value)
         elif isinstance(value, np.ufunc):
-            self.put(f"ufunc {value.__name__}")
+            name = value.__name__
+            if getattr(np, name, None) is not value:
+                raise _UnseenError
+            self._add_named("ufunc", "numpy", name)
         elif isinstance(value, types.BuiltinFunctionType):
-            if not isinstance(value.__self__, types.ModuleType | None):
-                raise _UnknownError
-            self._add_named("builtin", value.__module__ or "builtins", value.__qualname__)
-        elif callable(getattr(value, "__wrapped__", None)):
+            self._add_builtin(value)
+        elif isinstance(value, types.MethodDescriptorType | types.WrapperDescriptorType):
+            owner: type = value.__objclass__
+            self._add_named("method", owner.__module__, f"{owner.__qualname__}.{value.__name__}")
+        elif isinstance(value, weakref.ReferenceType):
+            self.add(value())
+        elif isinstance(value, logging.Logger):
+            self.put(f"logger {value.name}")
+        elif callable(getattr(value, "__wrapped__", None)) and package_of(value) in _COMPILERS:
             self.put(f"wrapped {type(value).__module__}.{type(value).__qualname__}")
             self.add(value.__wrapped__)
         elif hasattr(value, "__array__") and hasattr(value, "dtype"):
@@ -135,10 +198,44 @@ class _Walk:
         else:
             self._add_object(value)
 
+    def _add_attributes(self, value: Any, covered: frozenset[str]) -> None:
+        own, of_package = attributes_of(value, covered)
+        self.add(own)
+        for name, part in of_package:
+            self.put(name)
+            digest, num_seen = self.digest.copy(), len(self._seen)
+            try:
+                self.add(part)
+            except (_UnseenError, RecursionError):
+                # Machinery of the package, which its version and the config stand for.
+                if not is_of_framework(part):
+                    raise
+                self.digest = digest
+                while len(self._seen) > num_seen:
+                    self._seen.popitem()
+
+    def _add_kind(self, value: Any) -> None:
+        """Add what a subclass has beside the items or the number."""
+        self.put(type(value).__qualname__)
+        if version_of(type(value).__module__) is None:
+            self._add_items("kind", [type(value), dict(getattr(value, "__dict__", ()))])
+
+    def _add_builtin(self, value: types.BuiltinFunctionType) -> None:
+        owner = value.__self__
+        if isinstance(owner, type):
+            self._add_named("builtin", owner.__module__, value.__qualname__)
+        elif isinstance(owner, types.ModuleType | None):
+            self._add_named("builtin", value.__module__ or "builtins", value.__qualname__)
+        else:
+            raise _UnseenError
+
     def add_code(self, code: types.CodeType) -> None:
         """Add instructions and constants, but not where they stand in a file."""
         self.put(f"code {code.co_argcount} {code.co_kwonlyargcount} {code.co_flags}")
         self.digest.update(code.co_code)
+        if any(version_of(name) is None for name in names_in(code, "IMPORT_NAME")):
+            # Code of one's own that is not there yet.
+            raise _UnseenError
         for names in (code.co_names, code.co_freevars, code.co_cellvars):
             self.put(" ".join(names))
         for constant in code.co_consts:
@@ -153,27 +250,28 @@ class _Walk:
             self.add(item)
 
     def _add_named(self, kind: str, module: str, name: str) -> None:
-        version = _version(module)
+        version = version_of(module)
         if version is None:
-            raise _UnknownError
+            raise _UnseenError
         self.put(f"{kind} {module}.{name} {version}")
 
     def _add_array(self, array: np.ndarray[Any, Any]) -> None:
         if array.dtype.hasobject:
-            raise _UnknownError
-        self.put(f"array {array.shape} {array.dtype.str}")
-        self.digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            raise _UnseenError
+        self.put(f"array {array.shape} {array.dtype!r}")
+        if array.size and array.itemsize:
+            self.digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
     def _add_other_array(self, value: Any) -> None:
         """Add an array of a framework, which may be where numpy cannot see it."""
         try:
             array = np.asarray(value)
         except (TypeError, ValueError, RuntimeError):
-            raise _UnknownError from None
+            raise _UnseenError from None
         self._add_array(array)
 
     def _add_function(self, function: types.FunctionType) -> None:
-        if _version(function.__module__) is not None:
+        if version_of(function.__module__) is not None:
             self._add_named("function", function.__module__, function.__qualname__)
             if function.__closure__ is None:
                 return
@@ -181,49 +279,54 @@ class _Walk:
         self.add_code(function.__code__)
         self.add(function.__defaults__)
         self.add(function.__kwdefaults__)
+        self.add({name: value for name, value in vars(function).items() if name != "__wrapped__"})
         for cell in function.__closure__ or ():
             try:
                 content = cell.cell_contents
             except ValueError:
                 # Not assigned yet.
-                raise _UnknownError from None
+                raise _UnseenError from None
             self.add(content)
-        if _version(function.__module__) is None:
+        if version_of(function.__module__) is None:
             for name in sorted(_names_in(function.__code__) & set(function.__globals__)):
                 self.put(name)
                 self.add(function.__globals__[name])
 
     def _add_class(self, cls: type) -> None:
-        if _version(cls.__module__) is not None:
+        if version_of(cls.__module__) is not None:
             self._add_named("class", cls.__module__, cls.__qualname__)
             return
         self.put(f"class {cls.__qualname__}")
-        for base in cls.__bases__:
+        for base in (type(cls), *cls.__bases__):
             self.add(base)
         for name, value in vars(cls).items():
-            function = getattr(value, "__func__", value)
+            if name in _NO_CODE or isinstance(value, _DESCRIPTORS):
+                continue
+            self.put(name)
             if isinstance(value, property):
-                self._add_items(f"property {name}", [value.fget, value.fset])
-            elif isinstance(function, types.FunctionType):
-                self.put(name)
-                self.add(function)
-            elif not name.startswith("__"):
-                self.put(name)
-                self.add(value)
+                self._add_items("property", [value.fget, value.fset, value.fdel])
+            elif isinstance(value, functools.cached_property):
+                self.add(value.func)
+            else:
+                is_method = isinstance(value, classmethod | staticmethod)
+                self.add(value.__func__ if is_method else value)
 
     def _add_object(self, value: Any) -> None:
         """Add an object whose whole value is its attributes."""
         cls = type(value)
         is_python = all(base.__flags__ & _IS_HEAP_TYPE for base in cls.__mro__[:-1])
-        has_slots = any("__slots__" in vars(base) for base in cls.__mro__[:-1])
+        has_slots = any(vars(base).get("__slots__") for base in cls.__mro__[:-1])
         if not is_python or has_slots or not hasattr(value, "__dict__"):
-            raise _UnknownError
+            raise _UnseenError
         self.put("object")
         self.add(cls)
         self.add(vars(value))
 
 
-_PLAIN: Final = (bool, int, float, complex, str, bytes, range, slice, np.dtype)
+_PLAIN: Final = frozenset({bool, int, float, complex, str, bytes, range, slice})
+_PLAIN_BASES: Final = (int, float, complex, str, bytes, range, slice)
+_MAPPINGS: Final = frozenset({dict, types.MappingProxyType, OrderedDict, defaultdict})
+_DESCRIPTORS: Final = (types.GetSetDescriptorType, types.MemberDescriptorType)
 
 
 def _names_in(code: types.CodeType) -> set[str]:
@@ -233,14 +336,3 @@ def _names_in(code: types.CodeType) -> set[str]:
         if isinstance(constant, types.CodeType):
             names |= _names_in(constant)
     return names
-
-
-def _version(module: str | None) -> str | None:
-    """Return the version of a module's package; None for a person's own, which has none."""
-    package = (module or "").partition(".")[0]
-    if package == "__main__" or not package:
-        return None
-    if package in sys.stdlib_module_names:
-        return sys.version.partition(" ")[0]
-    version = getattr(sys.modules.get(package), "__version__", None)
-    return version if isinstance(version, str) else None

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chunkstore.predicting.identity import class_code_digest, function_digest
+from chunkstore.predicting.identity import function_digest, object_digest
 from chunkstore.upper import resolve
 
 if TYPE_CHECKING:
@@ -61,18 +61,12 @@ def open_model(
     if callable(getattr(model, "predict_on_batch", None)):
         part = resolve(_KERAS, "select_layers")(model, layers) if layers else None
         asked = model if part is None else part
-        digest = tag
-        if needs_digest:
-            digest = resolve(_KERAS, "model_digest")(asked)
-            if digest is not None:
-                digest += class_code_digest([type(part) for part in _layers(asked)])
+        digest = object_digest(asked, resolve(_KERAS, "describe")) if needs_digest else tag
         yield Predictor(asked.predict_on_batch, digest, is_fresh=True)
     elif any(kind.__module__.startswith("torch.nn.") for kind in type(model).__mro__):
-        digest = tag
-        if needs_digest:
-            digest = resolve(_TORCH, "model_digest")(model)
-            digest += class_code_digest([type(part) for part in model.modules()])
         with resolve(_TORCH, "inference")(model) as call:
+            # Of the module as it is asked: in evaluation.
+            digest = object_digest(model, resolve(_TORCH, "describe")) if needs_digest else tag
             yield Predictor(call, digest)
     elif callable(model):
         yield Predictor(model, function_digest(model) if needs_digest else tag)
@@ -81,10 +75,3 @@ def open_model(
             "predict takes a Keras model, a torch module, or a function from a batch's inputs to "
             f"its outputs, got {type(model).__name__}"
         )
-
-
-def _layers(model: Any) -> Iterator[Any]:
-    """Yield a Keras model, its layers, and theirs."""
-    yield model
-    for layer in getattr(model, "layers", ()):
-        yield from _layers(layer)

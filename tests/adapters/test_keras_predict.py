@@ -13,7 +13,8 @@ from tests import support
 keras = support.require("keras")
 
 from chunkstore.adapters.keras import PredictEachEpoch  # noqa: E402 - needs Keras
-from chunkstore.adapters.keras_models import model_digest  # noqa: E402 - needs Keras
+from chunkstore.adapters.keras_models import describe  # noqa: E402 - needs Keras
+from chunkstore.predicting.identity import object_digest  # noqa: E402 - needs Keras
 from tests.adapters.keras_models import weights_of  # noqa: E402 - needs Keras
 
 NUM_SAMPLES = 83
@@ -34,6 +35,10 @@ def make_model():
     dropped = keras.layers.Dropout(0.5, name="dropped")(hidden)
     label = keras.layers.Dense(5, activation="softmax", name="label")(dropped)
     return keras.Model(inputs, label, name="small")
+
+
+def digest_of(model):
+    return object_digest(model, describe)
 
 
 def expected_of(model, x):
@@ -69,49 +74,49 @@ class Interrupted(Exception):
     pass
 
 
-def interrupt(model, monkeypatch, after):
-    """Let a model fail at its next batches."""
-    whole, calls = model.predict_on_batch, []
+def interrupt(monkeypatch, after):
+    """Let models fail at their next batches."""
+    whole, calls = keras.Model.predict_on_batch, []
 
-    def predict_on_batch(inputs):
+    def predict_on_batch(model, inputs):
         if len(calls) == after:
             raise Interrupted
         calls.append(len(inputs))
-        return whole(inputs)
+        return whole(model, inputs)
 
-    monkeypatch.setattr(model, "predict_on_batch", predict_on_batch)
+    monkeypatch.setattr(keras.Model, "predict_on_batch", predict_on_batch)
     return calls
 
 
 def test_the_same_model_goes_on_and_ends_in_the_same_bytes(x, tmp_path, monkeypatch):
     out, whole = tmp_path / "out.zarr.zip", tmp_path / "whole.zarr.zip"
     cs.predict(make_model(), {"x": x}, whole, batch_size=BATCH_SIZE)
+    with monkeypatch.context() as patch:
+        interrupt(patch, after=3)
+        with pytest.raises(Interrupted):
+            cs.predict(make_model(), {"x": x}, out, batch_size=BATCH_SIZE)
     model = make_model()
-    interrupt(model, monkeypatch, after=3)
-    with pytest.raises(Interrupted):
-        cs.predict(model, {"x": x}, out, batch_size=BATCH_SIZE)
-    model = make_model()
-    calls = interrupt(model, monkeypatch, after=100)
+    calls = interrupt(monkeypatch, after=100)
     cs.predict(model, {"x": x}, out, batch_size=BATCH_SIZE)
     assert 0 < sum(calls) < NUM_SAMPLES
     assert out.read_bytes() == whole.read_bytes()
 
 
 def test_the_digest_follows_structure_and_weights_but_not_the_optimizer():
-    digests = [model_digest(make_model()) for _ in range(2)]
+    digests = [digest_of(make_model()) for _ in range(2)]
     compiled = make_model()
     compiled.compile(keras.optimizers.Adam(0.1), "mse")
-    assert {*digests, model_digest(compiled)} == {digests[0]}
+    assert {*digests, digest_of(compiled)} == {digests[0]}
     other = make_model()
     other.get_layer("dropped").rate = 0.25
-    assert model_digest(other) != digests[0]
+    assert digest_of(other) != digests[0]
 
 
 def test_features_of_other_weights_are_never_continued(x, tmp_path, monkeypatch):
     out = tmp_path / "out.zarr.zip"
     model = make_model()
     with monkeypatch.context() as patch:
-        interrupt(model, patch, after=3)
+        interrupt(patch, after=3)
         with pytest.raises(Interrupted):
             cs.predict(model, {"x": x}, out, batch_size=BATCH_SIZE)
     values = weights_of(model)
@@ -259,7 +264,7 @@ def test_the_code_of_a_layer_of_ones_own_belongs_to_the_model(x, tmp_path, monke
     out = tmp_path / "out.zarr.zip"
     model = model_of(2)
     with monkeypatch.context() as patch:
-        interrupt(model, patch, after=3)
+        interrupt(patch, after=3)
         with pytest.raises(Interrupted):
             cs.predict(model, {"x": x}, out, batch_size=BATCH_SIZE)
     with pytest.raises(FileExistsError, match="was begun with another model"):

@@ -10,6 +10,9 @@ from tests import support
 
 torch = support.require("torch")
 
+from chunkstore.adapters.torch import describe  # noqa: E402 - needs torch
+from chunkstore.predicting.identity import object_digest  # noqa: E402 - needs torch
+
 NUM_SAMPLES = 83
 BATCH_SIZE = 16
 
@@ -79,21 +82,32 @@ def test_tuples_of_inputs_are_arguments_by_position(x, tmp_path):
     assert list(cs.load(out)) == ["value"]
 
 
+class Interrupted(Exception):
+    pass
+
+
+def interrupt(module, out, arrays, after=3, **options):
+    """Predict so many batches with a module, and fail then."""
+    calls, whole = [], torch.nn.Module.__call__
+
+    def call(part, *args, **kwargs):
+        if part is module:
+            calls.append(1)
+            if len(calls) > after:
+                raise Interrupted
+        return whole(part, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.Module, "__call__", call)
+        with pytest.raises(Interrupted):
+            cs.predict(module, arrays, out, batch_size=BATCH_SIZE, **options)
+
+
 def test_a_module_goes_on_with_its_own_file_and_not_with_that_of_other_weights(x, tmp_path):
     out, whole = tmp_path / "out.zarr.zip", tmp_path / "whole.zarr.zip"
     cs.predict(make_module(), {"x": x}, whole, batch_size=BATCH_SIZE)
     module = make_module()
-    calls = []
-
-    def fail(part, inputs):
-        calls.append(len(inputs[0]))
-        if len(calls) == 4:
-            raise RuntimeError("interrupted")
-
-    hook = module.register_forward_pre_hook(fail)
-    with pytest.raises(RuntimeError, match="interrupted"):
-        cs.predict(module, {"x": x}, out, batch_size=BATCH_SIZE)
-    hook.remove()
+    interrupt(module, out, {"x": x})
     other = make_module()
     with torch.no_grad():
         other[0].weight[0, 0] += 1
@@ -101,3 +115,184 @@ def test_a_module_goes_on_with_its_own_file_and_not_with_that_of_other_weights(x
         cs.predict(other, {"x": x}, out, batch_size=BATCH_SIZE)
     cs.predict(module, {"x": x}, out, batch_size=BATCH_SIZE)
     assert out.read_bytes() == whole.read_bytes()
+
+
+FACTOR = 2.0
+
+
+def by_factor(x):
+    return x * FACTOR
+
+
+class Own(torch.nn.Module):
+    """A module whose outputs follow from what no state dict holds."""
+
+    def __init__(self, k):
+        super().__init__()
+        self.k, self._k = k, k
+
+    def forward(self, x):
+        return x * self.k + self._k
+
+
+class WithGlobal(torch.nn.Module):
+    def forward(self, x):
+        return by_factor(x)
+
+
+class Buffered(torch.nn.Module):
+    def __init__(self, k):
+        super().__init__()
+        self.register_buffer("k", torch.full((1,), k), persistent=False)
+
+    def forward(self, x):
+        return x * self.k
+
+
+class Wrapped(torch.nn.Module):
+    """A module with a function kept as an attribute."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def of_forward(k):
+    module = torch.nn.Identity()
+    module.forward = lambda x: x * k
+    return module
+
+
+def of_closure(k):
+    class Closed(torch.nn.Module):
+        def forward(self, x):
+            return x * k
+
+    return Closed()
+
+
+def of_default(k):
+    class Defaults(torch.nn.Module):
+        def forward(self, x, by=k):
+            return x * by
+
+    return Defaults()
+
+
+def of_hook(k, kind="register_forward_hook"):
+    module = torch.nn.Sequential(torch.nn.Identity())
+    getattr(module[0], kind)(lambda part, inputs, *outputs: (outputs or inputs)[0] * k)
+    return module
+
+
+def of_attribute(k):
+    """A framework's module, changed after it was made."""
+    module = torch.nn.LeakyReLU()
+    module.negative_slope = k
+    return module
+
+
+def of_weights(k, dtype=torch.float32):
+    module = torch.nn.Linear(1, 1).to(dtype)
+    with torch.no_grad():
+        module.weight.fill_(k)
+        module.bias.zero_()
+    return module
+
+
+MAKERS = {
+    "attribute": Own,
+    "nested": lambda k: torch.nn.Sequential(torch.nn.ReLU(), Own(k)),
+    "buffer": Buffered,
+    "function": lambda k: Wrapped(lambda x: x * k),
+    "forward": of_forward,
+    "closure": of_closure,
+    "default": of_default,
+    "hook": of_hook,
+    "pre-hook": lambda k: of_hook(k, "register_forward_pre_hook"),
+    "attribute-of-torch": of_attribute,
+    "eps": lambda k: torch.nn.BatchNorm1d(2, eps=k),
+    "weights": of_weights,
+    "bfloat16": lambda k: of_weights(k, torch.bfloat16),
+    "scalar": lambda k: Wrapped(torch.tensor(k)),
+    "kind": lambda k: torch.nn.ReLU() if k == 2 else torch.nn.Tanh(),
+    "function-of-torch": lambda k: Wrapped(torch.relu if k == 2 else torch.nn.functional.silu),
+}
+
+
+def digest_of(module):
+    return object_digest(module.eval(), describe)
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_whatever_a_module_computes_with_belongs_to_it(make):
+    assert digest_of(make(2.0)) == digest_of(make(2.0)) is not None
+    assert digest_of(make(2.0)) != digest_of(make(3.0))
+
+
+def test_what_the_forward_of_a_module_names_belongs_to_it(monkeypatch):
+    before = digest_of(WithGlobal())
+    assert before == digest_of(WithGlobal()) is not None
+    monkeypatch.setitem(globals(), "FACTOR", 3.0)
+    assert digest_of(WithGlobal()) not in {before, None}
+
+
+def with_extra_state():
+    class Extra(Own):
+        def get_extra_state(self):
+            return {"k": self.k}
+
+    return Extra(2.0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        with_extra_state,
+        lambda: torch.nn.LSTM(2, 2),
+        lambda: torch.nn.TransformerEncoderLayer(4, 2),
+        lambda: torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(2, 2)),
+        lambda: torch.nn.Linear(2, 2, dtype=torch.complex64),
+    ],
+    ids=["extra-state", "lstm", "transformer", "weight-norm", "complex"],
+)
+def test_these_modules_have_a_digest(make):
+    torch.manual_seed(0)
+    first = digest_of(make())
+    torch.manual_seed(0)
+    assert digest_of(make()) == first is not None
+
+
+def with_sparse_buffer():
+    module = torch.nn.Identity()
+    module.register_buffer("s", torch.eye(2).to_sparse())
+    return module
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        with_sparse_buffer,
+        lambda: torch.jit.script(torch.nn.ReLU()),
+        lambda: torch.nn.LazyLinear(2),
+        lambda: torch.nn.Linear(2, 2, device="meta"),
+        lambda: Wrapped(iter([1])),
+        lambda: Wrapped(torch.Generator()),
+    ],
+    ids=["sparse", "scripted", "lazy", "meta", "iterator", "generator"],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_a_module_that_cannot_be_seen_has_no_digest(make):
+    assert digest_of(make()) is None
+
+
+def test_a_changed_attribute_is_another_model_and_a_tag_overrules(x, tmp_path):
+    out = tmp_path / "out.zarr.zip"
+    interrupt(Own(2.0), out, {"x": x})
+    with pytest.raises(FileExistsError, match="was begun with another model"):
+        cs.predict(Own(3.0), {"x": x}, out, batch_size=BATCH_SIZE)
+    cs.predict(Own(2.0), {"x": x}, out, batch_size=BATCH_SIZE)
+    np.testing.assert_array_equal(cs.load(out)["output"], x * np.float32(2) + 2)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 import subprocess
 import sys
+import types
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 
 from chunkstore import transforms
-from chunkstore.predicting.identity import class_code_digest, function_digest
+from chunkstore.predicting.attributes import version_of
+from chunkstore.predicting.identity import function_digest
 from tests import support
 
 FACTOR = 2
@@ -109,8 +113,8 @@ def test_the_code_of_methods_counts():
 
         return Model
 
-    assert class_code_digest([made(2)]) == class_code_digest([made(2)])
-    assert class_code_digest([made(2)]) != class_code_digest([made(3)])
+    assert function_digest(made(2)().call) == function_digest(made(2)().call)
+    assert function_digest(made(2)().call) != function_digest(made(3)().call)
 
 
 @pytest.mark.parametrize(
@@ -155,3 +159,185 @@ def test_another_process_finds_the_same():
         for seed in ("1", "2")
     ]
     assert runs[0] == runs[1]
+
+
+def of_numpy(name):
+    namespace = {"np": np}
+    exec(f"def f(x):\n    return np.{name}(x)", namespace)
+    return namespace["f"]
+
+
+def decorated(k):
+    """A callable object that wraps a function and has a state of its own."""
+
+    class Scaled:
+        def __init__(self, function):
+            functools.update_wrapper(self, function)
+            self.k = k
+
+        def __call__(self, x):
+            return self.__wrapped__(x) * self.k
+
+    return Scaled(by_global)
+
+
+def with_default(by):
+    def f(x, factor=by):
+        return x * factor
+
+    return f
+
+
+def with_keyword(by):
+    def f(x, *, factor=by):
+        return x * factor
+
+    return f
+
+
+def of_base(by):
+    class Base:
+        def __call__(self, x):
+            return x * by
+
+    class Scale(Base):
+        pass
+
+    return Scale()
+
+
+def of_class_attribute(by):
+    class Scale:
+        factor = by
+
+        def __call__(self, x):
+            return x * self.factor
+
+    return Scale()
+
+
+def of_property(by):
+    class Scale:
+        @property
+        def factor(self):
+            return by
+
+        @functools.cached_property
+        def other(self):
+            return by
+
+        def __call__(self, x):
+            return x * self.factor
+
+    return Scale()
+
+
+def of_call_attribute(by):
+    class Scale:
+        __call__ = functools.partialmethod(lambda self, x, y: x * y, by)
+
+    return Scale()
+
+
+def of_abstract_base(by):
+    class Base(abc.ABC):
+        @abc.abstractmethod
+        def __call__(self, x): ...
+
+    class Scale(Base):
+        def __call__(self, x):
+            return x * by
+
+    return Scale()
+
+
+class Numbers(list):
+    factor = 1
+
+
+def of_subclass(by):
+    numbers = Numbers([1, 2])
+    numbers.factor = by
+    return lambda x: x * numbers.factor
+
+
+def of_function_attribute(by):
+    def f(x):
+        return x * f.factor
+
+    f.factor = by
+    return f
+
+
+def of_structure(by):
+    return scaled(np.array([(1, 2)], [("a", "f4"), ("b" if by == 2 else "c", "f4")]))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        decorated,
+        with_default,
+        with_keyword,
+        of_base,
+        of_class_attribute,
+        of_property,
+        of_call_attribute,
+        of_abstract_base,
+        of_subclass,
+        of_function_attribute,
+        of_structure,
+        lambda by: scaled({"a": {by}}),
+        lambda by: scaled(OrderedDict(a=by)),
+        lambda by: of_numpy("sqrt" if by == 2 else "square"),
+    ],
+    ids=[
+        "wrapper",
+        "default",
+        "keyword",
+        "base",
+        "class-attribute",
+        "property",
+        "call",
+        "abstract",
+        "subclass-of-list",
+        "function-attribute",
+        "structured",
+        "set",
+        "ordered",
+        "name",
+    ],
+)
+def test_whatever_a_function_computes_with_counts(make):
+    assert function_digest(make(2)) == function_digest(make(2)) is not None
+    assert function_digest(make(2)) != function_digest(make(3))
+
+
+def test_methods_that_differ_in_their_name_only_are_two_functions():
+    assert function_digest(lambda x: x.min()) != function_digest(lambda x: x.max())
+
+
+def import_inside(x):
+    from tests.predict import values_of_mine
+
+    return values_of_mine.scale(x)
+
+
+def test_an_import_of_ones_own_code_inside_a_function_cannot_be_seen():
+    assert function_digest(import_inside) is None
+
+
+def test_a_package_that_is_not_installed_counts_by_its_code(monkeypatch):
+    def named(by):
+        function = scaled(by)
+        function.__module__ = "own_package.models"
+        return function
+
+    package = types.ModuleType("own_package")
+    package.__version__ = "1.0"
+    package.__file__ = "/home/me/own_package/__init__.py"
+    monkeypatch.setitem(sys.modules, "own_package", package)
+    assert version_of("own_package.models") is None
+    assert function_digest(named(2)) != function_digest(named(3))
+    package.__file__ = "/env/lib/python3.11/site-packages/own_package/__init__.py"
+    assert version_of("own_package.models") == "1.0"
