@@ -36,6 +36,7 @@ from chunkstore.store import open_store as open
 
 if TYPE_CHECKING:
     from chunkstore import transforms
+    from chunkstore.exporting.run import export
     from chunkstore.importers.bcolz.importing import import_bcolz
     from chunkstore.importers.bcolz.open import open_bcolz
     from chunkstore.importers.dask import from_dask
@@ -67,6 +68,7 @@ __all__ = [
     "concat",
     "create",
     "defaults",
+    "export",
     "from_dask",
     "import_bcolz",
     "load",
@@ -90,6 +92,7 @@ __all__ = [
 _LAZY = {
     "Loader": "chunkstore.pipeline.loader",
     "concat": "chunkstore.pipeline.view",
+    "export": "chunkstore.exporting.run",
     "from_dask": "chunkstore.importers.dask",
     "import_bcolz": "chunkstore.importers.bcolz.importing",
     # A module. Not in __all__: a star import must neither need Keras nor hide it.

@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "plan": frozenset({"errors", "settings"}),
     "pipeline": BELOW_PIPELINE,
     "adapters": BELOW_JOBS | {"mixing"},
+    "exporting": BELOW_JOBS | {"splitting"},
     "importing": BELOW_JOBS,
     "sources": BELOW_PIPELINE | {"pipeline"},
     "importers": BELOW_JOBS | {"importing"},

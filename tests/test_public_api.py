@@ -31,6 +31,7 @@ PUBLIC_NAMES = [
     "concat",
     "create",
     "defaults",
+    "export",
     "from_dask",
     "import_bcolz",
     "load",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 import chunkstore as cs
+from chunkstore.cli.exporting import export, split
 from chunkstore.cli.importing import import_group
 from chunkstore.cli.maintaining import compact, info, merge, repair, verify
 from chunkstore.cli.predicting import predict
@@ -28,5 +29,5 @@ def main() -> None:
     """
 
 
-for _command in (info, verify, repair, compact, merge, predict, import_group):
+for _command in (info, verify, repair, compact, merge, split, export, predict, import_group):
     main.add_command(_command)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from chunkstore.store.store import Store
+
 
 def save(
     path: str | os.PathLike[str],
@@ -106,6 +108,68 @@ def save(
         for name, source in others.items():
             writer.put(name, source.value, aligned=False)
             advance(source.nbytes)
+
+
+def save_like(
+    path: str | os.PathLike[str],
+    model: Store,
+    arrays: Mapping[str, Any],
+    *,
+    attributes: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    progress: bool | None = None,
+) -> int:
+    """Write samples with the chunks, codecs and attributes of a store, and return how many.
+
+    Parameters
+    ----------
+    path
+        The new file.
+    model
+        A store; arrays of it that are not values of samples are copied.
+    arrays
+        For each of its arrays of samples what the new file holds of it: anything of the same type
+        and sample shape, see `save`.
+    attributes
+        Beside those of the store.
+    overwrite, progress
+        See `save`.
+    """
+    names = model.sample_arrays
+    sources = {name: as_source(name, arrays[name]) for name in names}
+    specs = {
+        name: ArraySpec(
+            model[name].dtype,
+            model[name].shape[1:],
+            chunk_length=model[name].chunk_length,
+            attributes=model[name].attributes,
+        )
+        for name in names
+    }
+    with (
+        create(
+            path,
+            arrays=specs,
+            attributes={**model.attributes, **(attributes or {})},
+            overwrite=overwrite,
+        ) as writer,
+        progress_bar(
+            sum(source.nbytes for source in sources.values()), what="writing", show=progress
+        ) as advance,
+    ):
+        writer.keeps_unfinished = False
+        for name in names:
+            writer.use_codecs(name, model[name]._node.metadata.codecs)
+        widest = max(sources.values(), key=lambda source: source.nbytes)
+        for start, stop in block_bounds(widest, writer.chunk_length):
+            blocks = {name: source.block(start, stop) for name, source in sources.items()}
+            writer.append_mapping(blocks, owned=True)
+            advance(sum(block.nbytes for block in blocks.values()))
+        for name in model:
+            if name not in names:
+                array = model[name]
+                writer.put(name, array, aligned=False, attributes=dict(array.attributes))
+        return writer.num_samples
 
 
 def load(

@@ -1,0 +1,1 @@
+"""How do stored samples leave for files that other programs read?"""

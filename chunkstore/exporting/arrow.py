@@ -1,0 +1,124 @@
+"""How do samples become the rows of a parquet or arrow file?"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chunkstore.errors import ChunkStoreWarning, UnsupportedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from chunkstore.exporting.contents import Contents
+
+# Units of dates that arrow has; others become the next finer one.
+_DATE_UNITS = {"D": "s", "h": "s", "m": "s", "s": "s", "ms": "ms", "us": "us", "ns": "ns"}
+
+
+def write_arrow(contents: Contents, out: Path) -> None:
+    """Write a row for each sample and a column for each array.
+
+    Samples of several numbers are of arrow's type for tensors of one shape, which readers that do
+    not know it see as lists of fixed length. The user's attributes stand in the schema as JSON,
+    under ``chunkstore``.
+
+    Raises
+    ------
+    ValueError
+        If no array has a value for each sample.
+    UnsupportedError
+        A type that arrow has not: complex numbers, structures.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise ImportError("rows need pyarrow: pip install 'chunkstore[parquet]'") from error
+    if not contents.aligned:
+        raise ValueError("a row is a sample, and none of the arrays has a value for each sample")
+    left_out = [name for name in contents.arrays if name not in contents.aligned]
+    if left_out:
+        warnings.warn(
+            f"a row is a sample: {', '.join(left_out)} are not exported",
+            ChunkStoreWarning,
+            stacklevel=2,
+        )
+    fields = [
+        pa.field(name, _column_type(name, contents.arrays[name]), nullable=False)
+        for name in contents.aligned
+    ]
+    metadata = {"chunkstore": json.dumps(contents.attributes)}
+    schema = pa.schema(fields, metadata=metadata)
+    compression = contents.compression or ("zstd" if contents.format == "parquet" else "none")
+    if contents.format == "parquet":
+        writer = pq.ParquetWriter(out, schema, compression=compression.upper())
+    else:
+        options = pa.ipc.IpcWriteOptions(compression=None if compression == "none" else compression)
+        writer = pa.ipc.new_file(str(out), schema, options=options)
+    with writer:
+        for rows in contents.iter_rows():
+            columns = [_column(rows[name], schema.field(name).type) for name in contents.aligned]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+
+
+def _column_type(name: str, array: Any) -> Any:
+    import pyarrow as pa
+
+    dtype = array.dtype
+    if dtype.kind == "U":
+        value_type = pa.string()
+    elif dtype.kind == "S":
+        value_type = pa.binary()
+    elif dtype.kind in "mM":
+        unit = np.datetime_data(dtype)[0]
+        if unit not in _DATE_UNITS or np.datetime_data(dtype)[1] != 1:
+            raise UnsupportedError(f"array {name!r}: parquet has no dates in units of {dtype}")
+        kind = pa.timestamp if dtype.kind == "M" else pa.duration
+        value_type = kind(_DATE_UNITS[unit])
+    elif dtype.kind in "biuf":
+        value_type = pa.from_numpy_dtype(dtype)
+    else:
+        raise UnsupportedError(
+            f"array {name!r} of type {dtype} has no type in parquet and arrow; export its parts "
+            "as arrays of their own, or choose another format"
+        )
+    shape = array.shape[1:]
+    if not shape:
+        return value_type
+    if not all(shape):
+        raise UnsupportedError(f"array {name!r}: samples of shape {shape} hold nothing")
+    if dtype.kind in "iuf":
+        return pa.fixed_shape_tensor(value_type, shape)
+    # Arrow's tensors hold numbers: other elements are lists of lists.
+    for length in reversed(shape):
+        value_type = pa.list_(value_type, length)
+    return value_type
+
+
+def _column(block: NDArray[Any], column_type: Any) -> Any:
+    import pyarrow as pa
+
+    flat = np.ascontiguousarray(block).reshape(-1)
+    if isinstance(column_type, pa.FixedShapeTensorType):
+        values = pa.array(flat, type=column_type.value_type)
+        width = column_type.storage_type.list_size
+        storage = pa.FixedSizeListArray.from_arrays(values, width)
+        return pa.ExtensionArray.from_storage(column_type, storage)
+    widths = []
+    inner = column_type
+    while pa.types.is_fixed_size_list(inner):
+        widths.append(inner.list_size)
+        inner = inner.value_type
+    if flat.dtype.kind in "mM":
+        unit = inner.unit
+        flat = flat.astype(f"{flat.dtype.kind}8[{unit}]")
+    values = pa.array(flat.tolist() if flat.dtype.kind in "US" else flat, type=inner)
+    for width in reversed(widths):
+        values = pa.FixedSizeListArray.from_arrays(values, width)
+    return values

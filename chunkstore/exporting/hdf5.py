@@ -1,0 +1,94 @@
+"""How do arrays become the datasets of an HDF5 file?"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from chunkstore.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from chunkstore.exporting.contents import Contents
+
+# On the datasets whose type HDF5 has not: the type of NumPy that the numbers are.
+NUMPY_DTYPE: Final = "numpy_dtype"
+
+
+def write_hdf5(contents: Contents, out: Path) -> None:
+    """Write each array as a dataset of its chunks, a path as groups; attributes as attributes.
+
+    Text of fixed length becomes HDF5's strings of variable length, dates 64-bit integers with the
+    attribute ``numpy_dtype``. Attributes that are no numbers, text or truth values are JSON text.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError("HDF5 files need h5py: pip install 'chunkstore[hdf5]'") from error
+    with h5py.File(out, "w") as file:
+        for key, value in contents.attributes.items():
+            file.attrs[key] = _attribute(value)
+        for name, array in contents.arrays.items():
+            dataset = _create_dataset(contents, name, file)
+            if array.dtype.kind in "mM":
+                dataset.attrs[NUMPY_DTYPE] = array.dtype.str
+            for key, value in getattr(array, "attributes", {}).items():
+                dataset.attrs[key] = _attribute(value)
+            start = 0
+            for block in contents.iter_blocks(name):
+                if not array.shape:
+                    dataset[()] = _stored(block)[()]
+                elif len(block):
+                    dataset[start : start + len(block)] = _stored(block)
+                    start += len(block)
+
+
+def _create_dataset(contents: Contents, name: str, file: Any) -> Any:
+    import h5py
+
+    array = contents.arrays[name]
+    dtype = _stored_dtype(name, array.dtype)
+    if dtype is None:
+        dtype = h5py.string_dtype("utf-8")
+    options: dict[str, Any] = {}
+    # Nothing is in chunks that has no elements.
+    if array.shape and all(array.shape):
+        length = min(contents.chunk_length(name), array.shape[0])
+        options["chunks"] = (length, *array.shape[1:])
+        compression = contents.compression or "lzf"
+        if compression != "none":
+            options["compression"] = compression
+            options["shuffle"] = array.dtype.itemsize > 1
+    return file.create_dataset(name, shape=array.shape, dtype=dtype, **options)
+
+
+def _stored_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+    """Return the type of a dataset; None for text."""
+    if dtype.kind in "mM":
+        return np.dtype(np.int64)
+    if dtype.kind == "U":
+        return None
+    if dtype.names is not None:
+        for field in dtype.names:
+            base = dtype[field].base
+            if base.kind in "mMU" or base.names is not None:
+                raise UnsupportedError(
+                    f"array {name!r}: field {field!r} of type {base} has no place in a structure "
+                    "of HDF5; export the fields as arrays of their own"
+                )
+    return dtype
+
+
+def _stored(block: NDArray[Any]) -> NDArray[Any]:
+    if block.dtype.kind in "mM":
+        return block.view(np.int64)
+    return block.astype(object) if block.dtype.kind == "U" else block
+
+
+def _attribute(value: Any) -> Any:
+    return value if isinstance(value, str | int | float) else json.dumps(value)

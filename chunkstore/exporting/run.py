@@ -1,0 +1,213 @@
+"""What is exported, in which format, and how does it get its name only when it is whole?"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from chunkstore.errors import DirectoryGivenError, ExistingFileError
+from chunkstore.exporting.arrow import write_arrow
+from chunkstore.exporting.contents import PARTIAL_SUFFIX, open_contents
+from chunkstore.exporting.hdf5 import write_hdf5
+from chunkstore.exporting.image_folder import write_images
+from chunkstore.exporting.numpy_files import write_npy, write_npz
+from chunkstore.exporting.zarr_folder import write_zarr
+from chunkstore.progress import progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from chunkstore.exporting.contents import Contents
+
+Format = Literal["npy", "npz", "hdf5", "zarr", "parquet", "arrow", "images"]
+
+_SUFFIXES: Final[Mapping[str, Format]] = {
+    ".npy": "npy",
+    ".npz": "npz",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".zarr": "zarr",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+}
+_WRITERS: Final[Mapping[str, Callable[[Contents, Path], None]]] = {
+    "npy": write_npy,
+    "npz": write_npz,
+    "hdf5": write_hdf5,
+    "zarr": write_zarr,
+    "parquet": write_arrow,
+    "arrow": write_arrow,
+    "images": write_images,
+}
+_COMPRESSIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "hdf5": ("lzf", "gzip", "none"),
+    "parquet": ("zstd", "snappy", "gzip", "lz4", "none"),
+    "arrow": ("zstd", "lz4", "none"),
+}
+# What the files of an exported folder are called; nothing, but a zarr.json at its top, for zarr.
+_FOLDER_SUFFIXES: Final[Mapping[str, str]] = {"npy": ".npy", "images": ".png", "zarr": "zarr.json"}
+
+
+def export(
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    out: str | os.PathLike[str],
+    *,
+    format: Format | None = None,
+    arrays: Sequence[str] | None = None,
+    compression: str | None = None,
+    overwrite: bool = False,
+    progress: bool | None = None,
+) -> None:
+    """Write stored arrays as files of another format.
+
+    Samples stream: memory does not grow with the data. The result gets its name when it is whole
+    and on the device; an export that fails or is killed leaves nothing of that name, and what was
+    there before stays.
+
+    Parameters
+    ----------
+    source
+        A file, an open store, some of its samples (``store.select``, `chunkstore.split`), or a dict
+        of arrays.
+    out
+        The new file; a folder for ``"zarr"`` and ``"images"``, and for ``"npy"`` without the suffix
+        ``.npy``, which then has a file for each array.
+    format
+        None goes by the suffix of ``out``: ``.npy``, ``.npz``, ``.h5``, ``.hdf5``, ``.zarr``,
+        ``.parquet``, ``.arrow``, ``.feather``. ``"images"`` writes PNG files: one folder for each
+        class of the array ``y`` if there is one, with the names of the array ``name`` if there is
+        one.
+    arrays
+        Which ones; None for all. Of ``"images"`` the array of pictures, and no other.
+    compression
+        Of HDF5 ``"lzf"`` (as it is by default), ``"gzip"`` or ``"none"``; of parquet ``"zstd"``
+        (default), ``"snappy"``, ``"gzip"``, ``"lz4"`` or ``"none"``; of arrow ``"zstd"``, ``"lz4"``
+        or ``"none"`` (default). The others have no choice.
+    overwrite
+        Replace an existing file, or a folder that holds nothing but an export of the same format.
+    progress
+        Show a bar on stderr; None shows it on a terminal when the work takes over a second.
+
+    Raises
+    ------
+    ExistingFileError
+        ``out`` exists and ``overwrite`` is False, or is a folder with other files.
+    KeyError, ValueError, TypeError
+        An array, format or option that there is not; arrays of a type that the format has not.
+    ImportError
+        The package that writes the format is not installed; says how to install it.
+    CorruptionError
+        A chunk is damaged: an export is whole or not there.
+
+    Notes
+    -----
+    Types that a format has not are stored so that nothing is lost, and said in docs/importing.md:
+    in HDF5 dates are integers with an attribute ``numpy_dtype``. What cannot be is refused.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, os, chunkstore as cs
+    >>> folder = tempfile.mkdtemp()
+    >>> cs.export({"x": np.arange(6).reshape(3, 2)}, os.path.join(folder, "x.npy"))
+    >>> np.load(os.path.join(folder, "x.npy")).tolist()
+    [[0, 1], [2, 3], [4, 5]]
+    """
+    target = Path(os.fspath(out))
+    chosen = _choose_format(target, format)
+    _check_compression(chosen, compression)
+    if os.path.lexists(target) and not overwrite:
+        raise ExistingFileError(
+            "it exists already; overwrite=True replaces it", str(target), errno=errno.EEXIST
+        )
+    if target.is_dir():
+        _check_replaceable(target, chosen)
+    with (
+        open_contents(source, arrays, format=chosen, compression=compression) as contents,
+        _replacing(target) as partial,
+        progress_bar(contents.nbytes, what="exporting", show=progress) as advance,
+    ):
+        contents.advance = advance
+        _WRITERS[chosen](contents, partial)
+
+
+def _choose_format(target: Path, asked: str | None) -> Format:
+    if asked is None:
+        chosen = _SUFFIXES.get(target.suffix.lower())
+        if chosen is None:
+            raise ValueError(
+                f"the format does not follow from the name {target.name!r}: give it one of the "
+                f"suffixes {', '.join(_SUFFIXES)}, or format={' or '.join(map(repr, _WRITERS))}"
+            )
+        return chosen
+    if asked not in get_args(Format):
+        raise ValueError(f"format must be one of {', '.join(map(repr, _WRITERS))}, got {asked!r}")
+    return asked  # type: ignore[return-value]  # was looked up
+
+
+def _check_compression(chosen: str, compression: str | None) -> None:
+    allowed = _COMPRESSIONS.get(chosen, ())
+    if compression is not None and compression not in allowed:
+        choices = f"one of {', '.join(map(repr, allowed))}" if allowed else "left out"
+        raise ValueError(f"compression of {chosen} must be {choices}, got {compression!r}")
+
+
+def _check_replaceable(folder: Path, chosen: Format) -> None:
+    """Raise ExistingFileError if a folder holds what an export does not write."""
+    suffix = _FOLDER_SUFFIXES.get(chosen)
+    if suffix is None:
+        raise DirectoryGivenError(
+            f"this is a folder, and {chosen} is a file", str(folder), errno=errno.EISDIR
+        )
+    is_zarr = chosen == "zarr" and (folder / "zarr.json").is_file()
+    for found in folder.rglob("*"):
+        if not found.is_dir() and found.suffix != suffix and not is_zarr:
+            raise ExistingFileError(
+                f"a folder is replaced only if nothing but an export of {chosen} is in it, and it "
+                f"holds {found.relative_to(folder)}",
+                str(folder),
+                errno=errno.EEXIST,
+            )
+
+
+@contextlib.contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """Give a name beside the target; what then is there takes the target's name, or goes."""
+    partial = target.with_name(target.name + PARTIAL_SUFFIX)
+    _remove(partial)
+    try:
+        yield partial
+        _sync(partial)
+        if target.is_dir() and not target.is_symlink():
+            old = target.with_name(target.name + ".replaced" + PARTIAL_SUFFIX)
+            _remove(old)
+            target.rename(old)
+            partial.rename(target)
+            _remove(old)
+        elif partial.is_dir():
+            target.unlink(missing_ok=True)
+            partial.rename(target)
+        else:
+            partial.replace(target)
+    except BaseException:
+        _remove(partial)
+        raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, or all files of a folder, to the device."""
+    files = [found for found in path.rglob("*") if found.is_file()] if path.is_dir() else [path]
+    for file in files:
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
