@@ -476,7 +476,8 @@ class Loader:
     def diagnose(self, labels: str | None = None, *, warn: bool = True) -> Any:
         """Say how well the batches are mixed, and what would mix them better.
 
-        Reads one array of labels and nothing else.
+        Reads one array of labels and nothing else. Without shuffle the order of the file is judged;
+        with weights samples count as often as they come.
 
         Parameters
         ----------
