@@ -163,9 +163,11 @@ def _status(key: str) -> int:
 
 def run(settings: Settings) -> list[Result]:
     """Measure."""
-    patches = patches_file(settings.folder, settings.patches)
-    features_path = f"{settings.folder}/features-{settings.patches}.npy"
-    np.save(features_path, features(max(1, settings.patches // 2)))
+    # Some 200 MiB of each.
+    count = max(1, settings.patches // 3)
+    patches = patches_file(settings.folder, count)
+    features_path = f"{settings.folder}/features-{count}.npy"
+    np.save(features_path, features(count))
     results = []
     for what, source in (("photographs", patches), ("features", features_path)):
         for codec in dict.fromkeys(codec for codec, _ in settings.codecs):
