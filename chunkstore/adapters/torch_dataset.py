@@ -155,10 +155,14 @@ class TorchBatches(torch.utils.data.IterableDataset):  # type: ignore[misc]  # n
             iter(loader)
             first_epoch, first = loader.epoch, loader.step
         self._num_begun += 1
-        # All workers of an epoch have this number, and those of other epochs another one.
+        # All workers of an epoch have this number, those of other epochs another one unless the
+        # program seeds them alike.
         key = f"{worker.seed - worker.id} {self._num_begun}"
         epoch, is_first = self._epochs.begin(
-            key, first_epoch=first_epoch, epoch=None if loaded is None else loaded["epoch"]
+            key,
+            worker=worker.id,
+            first_epoch=first_epoch,
+            epoch=None if loaded is None else loaded["epoch"],
         )
         if is_first and self._epochs.num_rounds == 1:
             _log.warning(

@@ -24,8 +24,7 @@ from tests.adapters.batch_laws import (
 torch = support.require("torch")
 from torch.utils.data import DataLoader  # noqa: E402 - needs torch
 
-from chunkstore.adapters.torch_epochs import SharedEpochs  # noqa: E402 - needs torch
-from tests.adapters import torch_programs  # noqa: E402
+from tests.adapters import torch_programs  # noqa: E402 - needs torch
 
 # Of torch itself where it starts workers: Python 3.12 deprecates forks beside threads.
 pytestmark = [
@@ -206,6 +205,38 @@ def test_workers_that_stay_go_through_the_epochs_and_hear_of_set_epoch(store):
         assert load(dataset) == expected_epoch(store, 2)
 
 
+@pytest.mark.parametrize("has_generator", [False, True], ids=["global", "generator"])
+@pytest.mark.parametrize("is_persistent", [False, True], ids=["new", "persistent"])
+def test_epochs_that_are_seeded_alike_are_epochs_of_their_own(store, has_generator, is_persistent):
+    generator = torch.Generator() if has_generator else None
+
+    def seed():
+        (generator or torch).manual_seed(0)
+
+    with make_loader(store) as loader:
+        dataset = loader.torch()
+        data = DataLoader(
+            dataset,
+            batch_size=None,
+            num_workers=2,
+            persistent_workers=is_persistent,
+            generator=generator,
+        )
+        for epoch in range(3):
+            seed()
+            assert sorted(map(plain, data)) == sorted(expected_epoch(store, epoch))
+        # A loop that is left counts too.
+        seed()
+        for _ in data:
+            break
+        for epoch in (4, 9, 2, 2):
+            if epoch != 4:
+                dataset.set_epoch(epoch)
+            seed()
+            assert sorted(map(plain, data)) == sorted(expected_epoch(store, epoch))
+        del data
+
+
 def test_a_position_inside_an_epoch_is_shared_out_among_workers(store):
     with make_loader(store) as loader:
         dataset = loader.torch()
@@ -368,31 +399,3 @@ class TestStatefulDataLoader:
             data = stateful(loader.torch(), num_workers=num_workers)
             data.load_state_dict(state)
             assert sorted(map(plain, data)) == sorted(expected_epoch(store, 1))
-
-
-def test_a_worker_that_looks_while_another_begins_the_round_takes_the_same_round():
-    first = SharedEpochs()
-    second = SharedEpochs.__new__(SharedEpochs)
-    second.__setstate__(first.__getstate__())
-
-    class Words:
-        """The shared words as a worker sees them that is overtaken right after its look."""
-
-        def __init__(self, words):
-            self.words = words
-
-        def tolist(self):
-            seen = self.words.tolist()
-            first.begin("round 1", first_epoch=7)
-            return seen
-
-        def max(self):
-            return self.words.max()
-
-        def __setitem__(self, place, word):
-            self.words[place] = word
-
-    second._rounds = Words(second._rounds)
-    assert second.begin("round 1", first_epoch=7)[0] == 7
-    assert first.num_rounds == 1
-    assert first.begin("round 2", first_epoch=7) == (8, True)
