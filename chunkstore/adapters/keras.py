@@ -23,7 +23,7 @@ from chunkstore.adapters.keras_predictions import PredictEachEpoch
 from chunkstore.adapters.keras_rest import RestOfEpoch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from chunkstore.pipeline.loader import Loader
 
@@ -50,6 +50,8 @@ class KerasView(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no 
 
     Raises
     ------
+    TypeError
+        On torch: an array whose elements torch has no type for.
     ValueError
         Batches of more than three parts, or a loader without batches. Later, from Keras' first
         step: a loader that stands in the middle of an epoch, where nothing can end the fit's first
@@ -96,6 +98,7 @@ class KerasView(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no 
         self._loader = loader
         self._steps: int | None = steps_per_epoch
         self._is_bare = not isinstance(form, tuple | list)
+        self._convert = _conversion(self.empty_batch)
         self._lock = threading.Lock()
         self._stream: Iterator[Any] | None = None
         # Where the pass began: epoch and step of the loader; None before that is known.
@@ -344,16 +347,20 @@ class KerasView(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no 
         self._is_in_epoch = self._is_in_portions = False
 
     def _handed_out(self, batch: Any) -> Any:
-        """Return a batch as Keras takes it, in the backend's own type where that saves a copy.
+        """Return a batch as Keras takes it, in the backend's own type where that saves a copy."""
+        return self._convert((batch,) if self._is_bare else tuple(batch))
 
-        Only torch needs it: given numpy arrays, Keras copies every batch there.
-        """
-        batch = (batch,) if self._is_bare else tuple(batch)
-        if keras.backend.backend() != "torch":
-            return batch
-        import torch
 
-        return keras.tree.map_structure(torch.from_numpy, batch)
+def _conversion(form: Any) -> Callable[[Any], Any]:
+    """Return what makes the backend's own type of a batch.
+
+    Only torch needs it: given numpy arrays, Keras copies every batch there.
+    """
+    if keras.backend.backend() != "torch":
+        return lambda batch: batch
+    from chunkstore.adapters.torch_tensors import tensor_conversion
+
+    return tensor_conversion(form)
 
 
 def _length(loader: Loader, *, is_needed: bool) -> int | None:

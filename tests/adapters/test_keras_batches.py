@@ -260,3 +260,21 @@ def test_torch_models_read_the_memory_of_the_loader_itself(arrays):
         addresses.clear()
         model.evaluate(view, verbose=0)
     assert {array.ctypes.data for array, _ in given} <= set(addresses)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="the others convert by themselves")
+def test_on_torch_bfloat16_trains_and_types_that_torch_lacks_are_refused_when_the_view_is_made():
+    ml_dtypes = support.require("ml_dtypes")
+    values = np.arange(16).reshape(8, 2)
+    arrays = {"x": values.astype(ml_dtypes.bfloat16), "y": np.array(["a"] * 8)}
+    model = compiled(keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]))
+    with cs.Loader(arrays, ("x", "x"), batch_size=4, shuffle=False) as loader:
+        view = loader.keras()
+        model.fit(view, verbose=0)
+        got = model.predict(view, verbose=0)
+        np.testing.assert_array_equal(got, model.predict(values.astype("f4"), verbose=0))
+    with (
+        cs.Loader(arrays, ("x", "y"), batch_size=4) as loader,
+        pytest.raises(TypeError, match=r"batch\[1\] has dtype <U1, for which torch has no type"),
+    ):
+        loader.keras()
