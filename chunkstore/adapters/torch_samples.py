@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,7 +82,10 @@ class TorchSamples(torch.utils.data.Dataset):  # type: ignore[misc]  # not typed
 
     def __getitem__(self, index: int) -> Any:
         """Return one sample as tensors; its chunks are decoded for it alone."""
-        return self.__getitems__([index])[0]
+        # Whatever is no number raises TypeError here; a boolean is one for Python.
+        if isinstance(index, bool | np.bool_):
+            raise TypeError(f"a sample has an integer number, got {index!r}")
+        return self.__getitems__([operator.index(index)])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return samples as tensors, each chunk decoded once.
@@ -89,22 +93,28 @@ class TorchSamples(torch.utils.data.Dataset):  # type: ignore[misc]  # not typed
         Parameters
         ----------
         indices
-            In ``[0, len(dataset))``, in any order.
+            Integers in ``[0, len(dataset))``, in any order.
 
         Raises
         ------
+        TypeError
+            If they are not integers; a mask is none.
         IndexError
             If there is no such sample.
         """
-        wanted = np.asarray(indices, np.int64)
-        places, inverse = np.unique(wanted, return_inverse=True)
+        given = np.asarray(indices)
+        if len(given) and given.dtype.kind not in "iu":
+            raise TypeError(f"samples have integer numbers, got {indices!r}")
+        places, inverse = np.unique(given, return_inverse=True)
         if len(places) and not 0 <= places[0] <= places[-1] < len(self):
             bad = places[0] if places[0] < 0 else places[-1]
             raise IndexError(f"sample {bad} is outside [0, {len(self)})")
+        # Not before: huge ones would become negative.
+        places = places.astype(np.int64)
         batch = self._convert(
             self._structure.build([self._read(n, places)[inverse] for n in self._structure.names])
         )
-        return [_sample(batch, i) for i in range(len(wanted))]
+        return [_sample(batch, i) for i in range(len(given))]
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that random transforms draw for."""

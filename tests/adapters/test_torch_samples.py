@@ -107,3 +107,31 @@ def test_numbers_that_do_not_exist_are_refused(store, index):
         pytest.raises(IndexError, match=rf"sample {index} is outside \[0, 103\)"),
     ):
         loader.torch(by="sample").__getitems__([4, index])
+
+
+@pytest.mark.parametrize("index", [1.7, "1", True, np.True_, None, [1]], ids=repr)
+def test_what_is_no_integer_is_no_number_of_a_sample(store, index):
+    with make_loader(store) as loader, pytest.raises(TypeError):
+        loader.torch(by="sample")[index]
+
+
+@pytest.mark.parametrize(
+    "indices", [[True, False, True], [1.5, 2.9], ["1"], np.array([1.0]), torch.tensor([True])]
+)
+def test_masks_and_floats_are_no_numbers_of_samples(store, indices):
+    with make_loader(store) as loader:
+        samples = loader.torch(by="sample")
+        with pytest.raises(TypeError, match="samples have integer numbers, got"):
+            samples.__getitems__(indices)
+
+
+def test_integers_of_any_kind_are_numbers_of_samples(store):
+    with make_loader(store) as loader:
+        samples = loader.torch(by="sample")
+        for index in (7, np.int64(7), np.uint8(7), torch.tensor(7)):
+            check_sample(samples[index], 7)
+        for indices in (torch.tensor([7]), np.array([7], "u8"), [torch.tensor(7)], [np.int8(7)]):
+            check_sample(samples.__getitems__(indices)[0], 7)
+        assert samples.__getitems__([]) == []
+        with pytest.raises(IndexError, match=r"is outside \[0, 103\)"):
+            samples.__getitems__(np.array([2**63], "u8"))
