@@ -170,6 +170,12 @@ class JaxBatches:
             shape = (loader.batch_size, *leaf.shape[1:])
             try:
                 sharding.shard_shape(shape)
+            except IndexError as error:
+                # JAX looks for the axis without a check.
+                raise ValueError(
+                    f"the sharding cannot spread a batch of shape {shape}: it spreads an axis that "
+                    f"the array does not have: {sharding}"
+                ) from error
             except ValueError as error:
                 raise ValueError(
                     f"the sharding cannot spread a batch of shape {shape}: {error}"

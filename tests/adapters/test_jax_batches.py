@@ -181,6 +181,15 @@ with cs.Loader(arrays, "x", batch_size=6, last="drop") as loader:
         assert "cannot spread a batch of shape (6, 3)" in str(error), error
     else:
         raise SystemExit("not refused")
+columns = NamedSharding(mesh, PartitionSpec(None, "data"))
+wide = {"x": np.ones((32, 4), np.float32), "y": np.arange(32)}
+with cs.Loader(wide, ("x", "y"), batch_size=8, last="drop") as loader:
+    try:
+        loader.jax(sharding=columns)
+    except ValueError as error:
+        assert "cannot spread a batch of shape (8,): it spreads an axis" in str(error), error
+    else:
+        raise SystemExit("not refused")
 """
 
 RANK = """
