@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import time
 import warnings
 
 import numpy as np
@@ -251,21 +250,6 @@ def test_where_nothing_can_be_read_salvage_says_why(tmp_path):
     (folder / "__rootdirs__").write_text('{"names": ["../a"]}')
     with pytest.raises(cs.ChunkStoreError, match="__rootdirs__"):
         cs.import_bcolz(folder, tmp_path / "out.zarr.zip", salvage=True)
-
-
-@IGNORED
-def test_many_damaged_chunks_take_little_more_time_than_few(tmp_path):
-    def seconds(num_bad):
-        folder = write_carray(tmp_path / f"{num_bad}", np.arange(4000), chunk_length=1)
-        for i in range(0, 2 * num_bad, 2):
-            (folder / "data" / f"__{i}.blp").unlink()
-        started = time.process_time()
-        report = cs.import_bcolz(folder, tmp_path / f"{num_bad}.zarr.zip", salvage=True)
-        taken = time.process_time() - started
-        assert len(report.lost) + report.num_more_lost == num_bad
-        return taken
-
-    assert seconds(2000) < 5 * seconds(20) + 1
 
 
 def test_a_list_of_losses_is_bounded_and_says_how_many_more_there_are(monkeypatch):
