@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from chunkstore.importers.bcolz.importing import import_bcolz
     from chunkstore.importers.bcolz.open import open_bcolz
     from chunkstore.importers.dask import from_dask
+    from chunkstore.importers.hdf5 import import_hdf5
     from chunkstore.mixing import mix
     from chunkstore.pipeline.loader import Loader
     from chunkstore.pipeline.view import concat, select
@@ -71,6 +72,7 @@ __all__ = [
     "export",
     "from_dask",
     "import_bcolz",
+    "import_hdf5",
     "load",
     "mean",
     "merge",
@@ -95,6 +97,7 @@ _LAZY = {
     "export": "chunkstore.exporting.run",
     "from_dask": "chunkstore.importers.dask",
     "import_bcolz": "chunkstore.importers.bcolz.importing",
+    "import_hdf5": "chunkstore.importers.hdf5",
     # A module. Not in __all__: a star import must neither need Keras nor hide it.
     "keras": "chunkstore.adapters.keras",
     "mean": "chunkstore.statistics",

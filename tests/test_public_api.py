@@ -34,6 +34,7 @@ PUBLIC_NAMES = [
     "export",
     "from_dask",
     "import_bcolz",
+    "import_hdf5",
     "load",
     "mean",
     "merge",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 import chunkstore as cs
+from chunkstore.cli import importing_arrays as _  # noqa: F401 - its commands join the group
 from chunkstore.cli.exporting import export, split
 from chunkstore.cli.importing import import_group
 from chunkstore.cli.maintaining import compact, info, merge, repair, verify

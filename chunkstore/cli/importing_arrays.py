@@ -1,0 +1,167 @@
+"""How are arrays of other formats brought over from the command line?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import chunkstore as cs
+from chunkstore.cli.command import EXIT_DEFECT, report_errors
+from chunkstore.cli.importing import (
+    import_group,
+    named_pairs,
+    print_report,
+    shown_lines,
+    storage_options,
+)
+from chunkstore.cli.printing import format_shape, format_table, print_json
+from chunkstore.upper import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chunkstore.importers.arrays.options import ArrayPlan
+
+
+def array_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that all imports of arrays have."""
+    for option in (
+        click.option("--dry-run", is_flag=True, help="Only say what is there and would be done."),
+        click.option("--stratify", metavar="ARRAY", help="Divide each class of it alike."),
+        click.option(
+            "--split",
+            metavar="NAME=PART,...",
+            help="Divide into files in the folder OUT, such as train=0.8,val=0.2.",
+        ),
+        click.option(
+            "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the order."
+        ),
+        click.option(
+            "--shuffle/--no-shuffle", default=None, help="Put samples into a random order for good."
+        ),
+    ):
+        command = option(command)
+    return storage_options(command)
+
+
+beside_option = click.option(
+    "--beside", multiple=True, metavar="NAME", help="An array that is no samples; repeatable."
+)
+
+
+@import_group.command(
+    epilog="Examples: chunkstore import hdf5 train.h5 train.zarr.zip; "
+    "chunkstore import hdf5 train.h5 set x=/images y=/labels --split train=0.9,val=0.1"
+)
+@click.argument("arguments", nargs=-1, required=True, metavar="SOURCE... OUT [NAME=PATH]...")
+@beside_option
+@click.option(
+    "--layout",
+    type=click.Choice(["auto", "plain", "neon", "matlab"]),
+    default="auto",
+    show_default=True,
+    help="What the datasets mean.",
+)
+@click.option(
+    "--sample-axis",
+    type=click.Choice(["auto", "first", "last"]),
+    default="auto",
+    show_default=True,
+    help="Of MATLAB's arrays, which axis counts samples.",
+)
+@array_options
+@report_errors
+def hdf5(**options: Any) -> None:
+    """Bring datasets of HDF5 files, also neon's and MATLAB 7.3's, into the file OUT.
+
+    Without NAME=PATH all datasets come over. Several files of equal layout come one behind the
+    other.
+    """
+    _run("hdf5", "hdf5", options)
+
+
+def _run(module: str, name: str, options: dict[str, Any]) -> None:
+    """Import or plan with the arguments of a command that names SOURCE, OUT and NAME=PATH."""
+    sources, out, pairs = _places(options.pop("arguments"))
+    options["arrays"] = named_pairs(pairs, "an array") if pairs else None
+    source: Any = sources[0] if len(sources) == 1 else list(sources)
+    run_import(module, name, source, out, options)
+
+
+def run_import(module: str, name: str, source: Any, out: str, options: dict[str, Any]) -> None:
+    """Call an importer, or what plans for it, and print.
+
+    Parameters
+    ----------
+    module, name
+        ``chunkstore.importers.MODULE`` has ``import_NAME`` and ``plan_NAME``.
+    source, out
+        Given to either.
+    options
+        As the command line has them.
+    """
+    as_json, dry_run = options.pop("as_json"), options.pop("dry_run")
+    options["chunk_length"] = options.pop("chunk")
+    options["split"] = _fractions(options.pop("split"))
+    if dry_run:
+        plan = resolve(f"chunkstore.importers.{module}", f"plan_{name}")
+        print_plan(plan(source, out, **options), as_json=as_json)
+        return
+    result = getattr(cs, f"import_{name}")(source, out, **options)
+    if not isinstance(result, dict):
+        print_report(result, as_json=as_json)
+    elif as_json:
+        print_json({part: report.to_json() for part, report in result.items()})
+    else:
+        for report in result.values():
+            print_report(report, as_json=False)
+
+
+def _places(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
+    """Return sources, the new file, and NAME=PATH texts."""
+    pairs = tuple(a for a in arguments if "=" in a and not Path(a).exists())
+    places = tuple(a for a in arguments if a not in pairs)
+    if len(places) < 2:
+        raise click.UsageError("say what to read and the new file: SOURCE... OUT")
+    return places[:-1], places[-1], pairs
+
+
+def _fractions(text: str | None) -> dict[str, float] | None:
+    """Return the parts of ``--split``."""
+    if text is None:
+        return None
+    parts = named_pairs(tuple(text.split(",")), "a part of --split")
+    fractions = {}
+    for name, value in parts.items():
+        try:
+            fractions[name] = float(value)
+        except ValueError:
+            raise ValueError(
+                f"--split: the fraction of {name!r} must be a number, got {value!r}"
+            ) from None
+    return fractions
+
+
+def print_plan(plan: ArrayPlan, *, as_json: bool) -> None:
+    """Print what would be done; the exit code is 1 where it would be refused."""
+    if as_json:
+        print_json(plan.to_json())
+    else:
+        rows = [
+            (name, format_shape(shape), dtype, place)
+            for name, (place, shape, dtype) in plan.arrays.items()
+        ]
+        click.echo(f"{plan.source}: {plan.num_samples:,} samples")
+        for line in format_table(("array", "shape", "dtype", "from"), rows):
+            click.echo(f"  {line}")
+        for name in plan.unaligned:
+            click.echo(f"beside: {name}")
+        for note in shown_lines(plan.notes):
+            click.echo(f"note: {note}")
+        for reason in plan.refused:
+            click.echo(f"refused: {reason}")
+    if plan.refused:
+        sys.exit(EXIT_DEFECT)

@@ -1,0 +1,66 @@
+"""What of a foreign array's attributes can JSON hold?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from chunkstore.importers.bcolz.storable import storable
+from chunkstore.importing.position import PROVENANCE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MAX_ELEMENTS: Final = 1 << 14
+
+
+def json_attributes(
+    attributes: Mapping[str, Any], whose: str, notes: list[str], *, of_file: bool = False
+) -> dict[str, Any]:
+    """Return attributes as JSON values; what cannot be one is left out and noted.
+
+    Parameters
+    ----------
+    attributes
+        NumPy scalars and arrays, text, bytes, and what JSON has.
+    whose
+        What they describe, for the notes.
+    notes
+        Gets a sentence for each value that is changed or left out.
+    of_file
+        Whether the new file shall have them, and not an array of it.
+
+    Examples
+    --------
+    >>> json_attributes({"lshape": np.array([1, 28, 28]), "by": b"neon"}, "x", [])
+    {'lshape': [1, 28, 28], 'by': 'neon'}
+    """
+    plain: dict[str, Any] = {}
+    for name, value in attributes.items():
+        try:
+            plain[str(name)] = _plain(value)
+        except ValueError as error:
+            notes.append(f"{whose}: attribute {name!r} is left out: {error}")
+    return storable(plain, whose, notes, reserved=(PROVENANCE,) if of_file else ())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        if value.size > _MAX_ELEMENTS:
+            raise ValueError(f"it has {value.size} elements, at most {_MAX_ELEMENTS} are kept")
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return value.decode("latin-1")
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"a {type(value).__name__} is no JSON value")

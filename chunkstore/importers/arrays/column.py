@@ -1,0 +1,295 @@
+"""How are the samples of one foreign array read, whatever library owns it?"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chunkstore.errors import ChunkStoreError, CorruptionError
+from chunkstore.upper import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+
+class Column(ABC):
+    """One foreign array; its axis 0 counts samples.
+
+    Parameters
+    ----------
+    place
+        How errors call it, such as ``"train.h5: dataset '/input'"``.
+    shape
+        Of the whole array.
+    dtype
+        Of what `read_into` gives, in native byte order.
+    chunk_length
+        Samples that are decoded together; 1 where any sample is as cheap as any other.
+    attributes
+        What the new array shall be described by, JSON values.
+
+    Notes
+    -----
+    Threads: `read_into` is safe in several.
+    """
+
+    def __init__(
+        self,
+        place: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        *,
+        chunk_length: int = 1,
+        attributes: dict[str, Any] | None = None,
+    ) -> None:
+        if not shape:
+            raise ValueError(f"{place} is a single value: it has no axis that counts samples")
+        self.place = place
+        self.shape = shape
+        self.dtype = np.dtype(dtype).newbyteorder("=")
+        self.chunk_length = max(1, min(chunk_length, shape[0] or 1))
+        self.attributes = attributes or {}
+
+    @property
+    def identity(self) -> str:
+        """What tells it from others of equal layout, as far as it is known."""
+        return ""
+
+    @property
+    def sample_nbytes(self) -> int:
+        """Decoded bytes of a sample."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Decoded bytes of all samples."""
+        return self.shape[0] * self.sample_nbytes
+
+    @abstractmethod
+    def read_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Copy the samples ``[start, stop)`` to ``out``, which has just their shape."""
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Return the samples ``[start, stop)`` as a new array."""
+        out = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        if out.size:
+            self.read_into(start, stop, out)
+        return out
+
+    def __getitem__(self, key: slice) -> NDArray[Any]:
+        """Return the samples of a slice without a step, as the writer asks for them."""
+        start, stop, _ = key.indices(self.shape[0])
+        return self.read(start, max(start, stop))
+
+
+class MemoryColumn(Column):
+    """An array in memory."""
+
+    def __init__(
+        self, place: str, values: NDArray[Any], *, attributes: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(place, values.shape, values.dtype, attributes=attributes)
+        self._values = values
+
+    def read_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Copy from memory."""
+        out[...] = self._values[start:stop]
+
+
+class ForeignColumn(Column):
+    """An array of h5py or zarr, read by the source that also trains from it.
+
+    Parameters
+    ----------
+    place, attributes
+        See `Column`.
+    array
+        The library's own, which stays open as long as this is read.
+
+    Raises
+    ------
+    TypeError, ValueError, UnsupportedError
+        It has no sample axis, or elements of no fixed size.
+    """
+
+    def __init__(self, place: str, array: Any, *, attributes: dict[str, Any] | None = None) -> None:
+        source = resolve("chunkstore.sources.recognise", "foreign_source")(place, array)
+        own_length = source.own_length()
+        super().__init__(
+            place,
+            source.shape,
+            source.dtype,
+            chunk_length=own_length or 1,
+            attributes=attributes,
+        )
+        self._source = source
+
+    @property
+    def identity(self) -> str:
+        """What the library knows about where the array stands."""
+        return str(self._source.identity())
+
+    def read_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Read by the library.
+
+        Raises
+        ------
+        CorruptionError
+            The library cannot decode the samples; says which.
+        """
+        try:
+            self._source.read_samples_into(start, stop, out)
+        except ChunkStoreError:
+            raise
+        except Exception as error:
+            raise CorruptionError(
+                f"{self.place}: samples [{start}, {stop}) cannot be read: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+
+class MappedColumn(Column):
+    """Another column whose samples are changed as they are read.
+
+    Parameters
+    ----------
+    inner
+        What is read.
+    sample_shape, dtype
+        Of the changed samples.
+    change
+        Takes samples of ``inner`` and the number of the first, returns as many of the new ones.
+    attributes
+        In place of those of ``inner``.
+    """
+
+    def __init__(
+        self,
+        inner: Column,
+        change: Callable[[NDArray[Any], int], NDArray[Any]],
+        *,
+        sample_shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        attributes: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            inner.place,
+            (inner.shape[0], *sample_shape),
+            dtype,
+            chunk_length=inner.chunk_length,
+            attributes=inner.attributes if attributes is None else attributes,
+        )
+        self._inner = inner
+        self._change = change
+
+    @property
+    def identity(self) -> str:
+        """That of the inner one, and the shape that is made of it."""
+        return f"{self._inner.identity} {self.shape} {self.dtype.str}"
+
+    def read_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Read, then change."""
+        out[...] = self._change(self._inner.read(start, stop), start)
+
+
+class ReshapedColumn(Column):
+    """Another column with samples of another shape and as many elements; nothing is copied."""
+
+    def __init__(
+        self,
+        inner: Column,
+        sample_shape: tuple[int, ...],
+        *,
+        attributes: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            inner.place,
+            (inner.shape[0], *sample_shape),
+            inner.dtype,
+            chunk_length=inner.chunk_length,
+            attributes=inner.attributes if attributes is None else attributes,
+        )
+        self._inner = inner
+
+    @property
+    def identity(self) -> str:
+        """That of the inner one."""
+        return self._inner.identity
+
+    def read_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Read into the same memory under the other shape."""
+        # out is new memory, so this is a view: (stop - start, *inner sample shape)
+        self._inner.read_into(start, stop, out.reshape((stop - start, *self._inner.shape[1:])))
+
+
+class JoinedColumn(Column):
+    """Columns behind each other, with equal samples.
+
+    Raises
+    ------
+    ValueError
+        Samples of another shape or dtype; lists all columns that differ from the first.
+    """
+
+    def __init__(self, place: str, columns: Sequence[Column]) -> None:
+        first = columns[0]
+        _check_equal(columns)
+        self._columns = list(columns)
+        self._bounds = np.concatenate([[0], np.cumsum([column.shape[0] for column in columns])])
+        super().__init__(
+            place,
+            (int(self._bounds[-1]), *first.shape[1:]),
+            first.dtype,
+            chunk_length=_common_chunk_length(columns),
+            attributes=first.attributes,
+        )
+
+    @property
+    def identity(self) -> str:
+        """Those of all columns, and their lengths."""
+        return " ".join(f"{column.shape[0]} {column.identity}" for column in self._columns)
+
+    def read_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Read the parts from the columns that hold them."""
+        i = int(np.searchsorted(self._bounds, start, side="right")) - 1
+        position = start
+        while position < stop:
+            base, end = int(self._bounds[i]), int(self._bounds[i + 1])
+            until = min(stop, end)
+            if until > position:
+                part = out[position - start : until - start]
+                self._columns[i].read_into(position - base, until - base, part)
+                position = until
+            i += 1
+
+
+def _check_equal(columns: Sequence[Column]) -> None:
+    first = columns[0]
+    wrong = [c for c in columns if (c.shape[1:], c.dtype) != (first.shape[1:], first.dtype)]
+    if wrong:
+        shown = [f"{c.place}: {described(c)}" for c in wrong[:10]]
+        more = f"\n  and {len(wrong) - 10} more" if len(wrong) > 10 else ""
+        raise ValueError(
+            f"all parts must hold samples like the first, {first.place}: {described(first)}; "
+            "these do not:\n  " + "\n  ".join(shown) + more
+        )
+
+
+def described(column: Column) -> str:
+    """Return shape and dtype of a column's samples, for errors."""
+    return f"samples of shape {column.shape[1:]} and dtype {column.dtype}"
+
+
+def _common_chunk_length(columns: Sequence[Column]) -> int:
+    """Return the chunk length of all columns, or 1 where their chunks do not line up."""
+    lengths = {column.chunk_length for column in columns[:-1]} or {columns[-1].chunk_length}
+    if len(lengths) > 1:
+        return 1
+    (length,) = lengths
+    is_whole = all(column.shape[0] % length == 0 for column in columns[:-1])
+    return length if is_whole else 1

@@ -1,0 +1,210 @@
+"""What do all importers of arrays take, and how is a source of arrays brought over?"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from chunkstore.errors import ChunkStoreError
+from chunkstore.importing.parts import import_parts
+from chunkstore.importing.run import ImportOptions, ImportReport, check_import
+from chunkstore.plan.split import check_fractions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike
+
+    from chunkstore.importers.arrays.samples import ArraySamples
+    from chunkstore.importing.run import OnError
+
+Imported = ImportReport | dict[str, ImportReport]
+_OWN = frozenset({"shuffle", "seed", "split", "stratify"})
+
+
+class StorageArguments(TypedDict, total=False):
+    """How the new file is stored and made; see `chunkstore.importing.run.ImportOptions`."""
+
+    codec: str | None
+    level: int | None
+    chunk_nbytes: int | None
+    chunk_length: int | None
+    attributes: Mapping[str, Any]
+    on_error: OnError
+    threads: int | None
+    verify: bool
+    resume: bool
+    overwrite: bool
+    progress: bool | None
+
+
+class ImportArguments(StorageArguments, total=False):
+    """Options of all importers of arrays.
+
+    Attributes
+    ----------
+    shuffle
+        Put the samples into a random order once and for all; the default is that of the source.
+        Arrays that are compressed in the source are decoded to memory or to a temporary file
+        beside the new one for it.
+    seed
+        Of that order and of the split, default 0.
+    split
+        Parts and their fractions, such as ``{"train": 0.8, "val": 0.2}``: ``out`` is then the
+        folder of the files ``NAME.zarr.zip``.
+    stratify
+        Name of the array whose values are the classes, or one class for each sample: each class
+        is divided in the ratio of ``split``.
+    """
+
+    shuffle: bool | None
+    seed: int
+    split: Mapping[str, float] | None
+    stratify: str | ArrayLike | None
+
+
+def import_arrays(
+    samples: ArraySamples,
+    out: str | os.PathLike[str],
+    arguments: ImportArguments,
+    *,
+    shuffles: bool = False,
+) -> Imported:
+    """Bring a source of arrays into one file, or into one for each part of a split.
+
+    Parameters
+    ----------
+    samples
+        Not closed.
+    out, arguments
+        See `ImportArguments`.
+    shuffles
+        Whether they are put into a random order where ``arguments`` does not say.
+
+    Raises
+    ------
+    ValueError, KeyError, ChunkStoreError
+        See `chunkstore.importing.parts.import_parts`.
+    """
+    options = options_of(arguments)
+    split = arguments.get("split")
+    stratify = arguments.get("stratify")
+    if isinstance(stratify, str):
+        stratify = samples.classes(stratify)
+    shuffle = arguments.get("shuffle")
+    shuffle = shuffles if shuffle is None else shuffle
+    if shuffle:
+        folder = Path(out).absolute() if split is not None else Path(out).absolute().parent
+        if split is not None:
+            check_fractions(split)
+            folder.mkdir(parents=True, exist_ok=True)
+        samples.prepare_for_any_order(os.fspath(folder))
+    reports = import_parts(
+        samples,
+        out,
+        options,
+        shuffle=shuffle,
+        seed=arguments.get("seed", 0),
+        split=split,
+        stratify=stratify,
+    )
+    return reports if split is not None else reports[""]
+
+
+def options_of(arguments: Mapping[str, Any]) -> ImportOptions:
+    """Return what the frame takes; an argument that it does not know is a TypeError."""
+    known = {field.name for field in fields(ImportOptions)}
+    if unknown := [name for name in arguments if name not in known | _OWN]:
+        raise TypeError(
+            f"there is no argument {unknown[0]!r}; there are {sorted(known | _OWN)} and those of "
+            "the function itself"
+        )
+    given = {name: value for name, value in arguments.items() if name in known}
+    if given.get("attributes") is None:
+        given.pop("attributes", None)
+    return ImportOptions(**given)
+
+
+@dataclass(frozen=True)
+class ArrayPlan:
+    """What an import of arrays would do, told without reading samples.
+
+    Attributes
+    ----------
+    source
+        What was given.
+    num_samples
+        In it.
+    arrays
+        For each new array: where it comes from, its shape and its dtype.
+    unaligned
+        Names of the arrays that are stored beside the samples.
+    attributes
+        Of the new file.
+    notes
+        What was found that stops nothing.
+    refused
+        Why nothing would be imported; empty where it would.
+    """
+
+    source: str
+    num_samples: int
+    arrays: dict[str, tuple[str, tuple[int, ...], str]]
+    unaligned: tuple[str, ...]
+    attributes: dict[str, Any]
+    notes: tuple[str, ...]
+    refused: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        return {
+            "source": self.source,
+            "num_samples": self.num_samples,
+            "arrays": {
+                name: {"source": place, "shape": list(shape), "dtype": dtype}
+                for name, (place, shape, dtype) in self.arrays.items()
+            },
+            "unaligned": list(self.unaligned),
+            "attributes": self.attributes,
+            "notes": list(self.notes),
+            "refused": list(self.refused),
+        }
+
+
+def plan_arrays(
+    samples: ArraySamples, out: str | os.PathLike[str], arguments: ImportArguments
+) -> ArrayPlan:
+    """Return what `import_arrays` would do; nothing is written.
+
+    Raises
+    ------
+    TypeError
+        There is no such argument.
+    """
+    options = options_of(arguments)
+    split = arguments.get("split")
+    refused: list[str] = []
+    try:
+        if split is not None:
+            check_fractions(split)
+        if isinstance(stratify := arguments.get("stratify"), str):
+            samples.classes(stratify)
+        targets = [out] if split is None else [Path(out) / f"{name}.zarr.zip" for name in split]
+        for target in targets:
+            check_import(samples, target, options)
+    except (ValueError, TypeError, KeyError, ChunkStoreError) as error:
+        refused.append(str(error.args[0] if isinstance(error, KeyError) else error))
+    return ArrayPlan(
+        samples.name,
+        samples.num_samples,
+        {
+            name: (column.place, column.shape, str(column.dtype))
+            for name, column in samples.columns.items()
+        },
+        tuple(samples.unaligned),
+        {**samples.attributes, **options.attributes},
+        samples.notes,
+        tuple(refused),
+    )

@@ -1,0 +1,254 @@
+"""How are the datasets of one HDF5 file found and read?"""
+
+from __future__ import annotations
+
+import math
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from chunkstore.errors import CorruptionError, FormatError, UnsupportedError
+from chunkstore.importers.arrays.column import ForeignColumn
+from chunkstore.importers.arrays.files import file_identity, missing
+from chunkstore.importers.arrays.raw import RawColumn
+from chunkstore.importers.arrays.text import TextColumn
+from chunkstore.system import ReadFile
+
+try:
+    import h5py
+except ImportError as error:
+    raise ImportError("HDF5 files need h5py: pip install 'chunkstore[hdf5]'") from error
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from chunkstore.importers.arrays.column import Column
+
+# Decoded chunks that HDF5 keeps for all datasets of a file, and for one at least.
+_CACHE_NBYTES: Final = 64 << 20
+_LEAST_CACHE_NBYTES: Final = 1 << 20
+# What MATLAB keeps for itself beside the variables.
+_INTERNAL: Final = ("#refs#", "#subsystem#")
+_DEFAULT_SLOTS: Final = 521
+
+
+class Hdf5File:
+    """An HDF5 file that is open for reading.
+
+    Parameters
+    ----------
+    path
+        The file.
+    resources
+        Gets what has to be closed.
+
+    Raises
+    ------
+    FormatError
+        It is no HDF5 file, or damaged in a way that it does not open.
+    SystemCallError
+        It cannot be opened.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], resources: ExitStack) -> None:
+        self.path = os.fspath(path)
+        self.identity = file_identity(path)
+        self._raw = resources.enter_context(closing(ReadFile(self.path)))
+        if not h5py.is_hdf5(self.path):
+            raise FormatError("this is no HDF5 file", self.path)
+        try:
+            self._file = resources.enter_context(h5py.File(self.path, "r"))
+        except OSError as error:
+            if error.errno:
+                raise missing(error, self.path) from None
+            raise FormatError(f"HDF5 cannot open the file: {error}", self.path) from error
+        self._cache_nbytes = _CACHE_NBYTES
+
+    @property
+    def is_matlab(self) -> bool:
+        """Whether MATLAB wrote it, in its format 7.3."""
+        return self._raw.read(10, 0) == b"MATLAB 7.3"
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Of the root group."""
+        return dict(self._file.attrs)
+
+    def datasets(self) -> list[str]:
+        """Return the paths of all datasets in the order of their names, such as ``/group/x``.
+
+        Those that only a link refers to are not among them; they are found by their path.
+        """
+        found: list[str] = []
+
+        def visit(name: str, node: Any) -> None:
+            if isinstance(node, h5py.Dataset) and name.partition("/")[0] not in _INTERNAL:
+                found.append(f"/{name}")
+
+        self._file.visititems(visit)
+        return found
+
+    def dataset(self, path: str) -> Any:
+        """Return a dataset of h5py, its chunks kept as far as they are met again.
+
+        Raises
+        ------
+        KeyError
+            There is none; lists those that there are.
+        """
+        # A path may lead to a group, or through a link to nothing.
+        node = self._file.get(path)
+        if not isinstance(node, h5py.Dataset):
+            raise KeyError(
+                f"{self.path}: there is no dataset {path!r}, only {', '.join(self.datasets())}"
+            )
+        return node
+
+    def place(self, path: str) -> str:
+        """Return how errors call a dataset."""
+        return f"{self.path}: dataset {path!r}"
+
+    def share_cache(self, num_datasets: int) -> None:
+        """Say how many datasets are read at a time: they share the memory for decoded chunks."""
+        self._cache_nbytes = max(_LEAST_CACHE_NBYTES, _CACHE_NBYTES // max(1, num_datasets))
+
+    def column(self, path: str, attributes: dict[str, Any]) -> Column:
+        """Return a dataset as a column.
+
+        Raises
+        ------
+        KeyError
+            There is none.
+        ValueError, TypeError, UnsupportedError
+            It has no sample axis, elements of no fixed size, or a filter that is not installed.
+        CorruptionError
+            It is put together from files that are not there.
+        """
+        dataset, place = self.dataset(path), self.place(path)
+        self.check_readable(dataset, place)
+        enum = h5py.check_enum_dtype(dataset.dtype)
+        if enum is not None and dataset.dtype.kind != "b":
+            names = {name: int(value) for name, value in enum.items()}
+            attributes = {**attributes, "enum": names}
+        text = h5py.check_string_dtype(dataset.dtype)
+        if text is not None and text.length is None:
+            return TextColumn(
+                place,
+                dataset.shape,
+                lambda start, stop: dataset[start:stop],
+                chunk_length=dataset.chunks[0] if dataset.chunks else 1,
+                identity=self.identity,
+                attributes=attributes,
+            )
+        offset = _plain_offset(self._file, dataset)
+        if offset is not None:
+            return RawColumn(
+                place,
+                self._raw,
+                offset=offset,
+                shape=dataset.shape,
+                dtype=dataset.dtype,
+                identity=self.identity,
+                attributes=attributes,
+            )
+        return ForeignColumn(place, self._with_cache(dataset), attributes=attributes)
+
+    def check_readable(self, dataset: Any, place: str) -> None:
+        """Raise unless everything that the dataset needs is here; see `column`."""
+        if dataset.shape is None:
+            raise ValueError(f"{place} is an empty dataspace: it holds no values")
+        elements = h5py.check_vlen_dtype(dataset.dtype)
+        if elements is not None and h5py.check_string_dtype(dataset.dtype) is None:
+            raise UnsupportedError(
+                f"{place} holds arrays of different lengths ({elements}); pad them to one length "
+                "first"
+            )
+        if h5py.check_ref_dtype(dataset.dtype) is not None:
+            raise UnsupportedError(f"{place} holds references to other objects, no values")
+        _check_filters(dataset, place)
+        if dataset.is_virtual:
+            folder = Path(self.path).parent
+            for source in dataset.virtual_sources():
+                if source.file_name != "." and not (folder / source.file_name).exists():
+                    raise CorruptionError(
+                        f"{place} is put together from other files, of which {source.file_name!r} "
+                        "is not there; HDF5 would give fill values in its place"
+                    )
+
+    def num_missing_chunks(self, path: str) -> int:
+        """Return how many chunks of a dataset were never written: they read as the fill value."""
+        dataset = self.dataset(path)
+        if dataset.chunks is None or dataset.is_virtual:
+            return 0
+        num_cells = math.prod(
+            -(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True)
+        )
+        return int(num_cells - dataset.id.get_num_chunks())
+
+    def _with_cache(self, dataset: Any) -> Any:
+        """Return the dataset opened so that chunks cut by a block's end are decoded once."""
+        if dataset.chunks is None or dataset.is_virtual:
+            return dataset
+        row = math.prod(
+            -(-n // c) for n, c in zip(dataset.shape[1:], dataset.chunks[1:], strict=True)
+        )
+        chunk_nbytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
+        # A row of chunks for each of the blocks at hand.
+        wanted = min(max(_LEAST_CACHE_NBYTES, 2 * row * chunk_nbytes), self._cache_nbytes)
+        access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+        access.set_chunk_cache(max(_DEFAULT_SLOTS, 20 * row + 1), wanted, 1.0)
+        return h5py.Dataset(h5py.h5d.open(self._file.id, dataset.name.encode(), access))
+
+
+def _plain_offset(file: Any, dataset: Any) -> int | None:
+    """Return where a dataset lies in the file as it is in memory, or None where it does not."""
+    if (
+        dataset.chunks is not None
+        or dataset.external
+        or dataset.is_virtual
+        or dataset.dtype.kind not in "iufc"
+        or file.userblock_size
+        or file.driver not in ("sec2", "stdio")
+        or dataset.file.filename != file.filename
+        or not dataset.shape
+    ):
+        return None
+    # Types of fewer bits than NumPy's are converted by HDF5.
+    if h5py.h5t.py_create(dataset.dtype) != dataset.id.get_type():
+        return None
+    offset: int | None = dataset.id.get_offset()
+    return offset
+
+
+def _check_filters(dataset: Any, place: str) -> None:
+    properties = dataset.id.get_create_plist()
+    filters = [properties.get_filter(i) for i in range(properties.get_nfilters())]
+    absent = [(code, name) for code, _, _, name in filters if not h5py.h5z.filter_avail(code)]
+    if not absent:
+        return
+    _load_plugins()
+    for code, name in absent:
+        if not h5py.h5z.filter_avail(code):
+            called = name.decode("utf-8", "replace") or "without a name"
+            raise UnsupportedError(
+                f"{place} is compressed by the filter {code} ({called}), which is not here; "
+                "pip install 'chunkstore[hdf5]' brings Blosc, Blosc2, zstd, LZ4, bitshuffle and "
+                "others"
+            )
+
+
+def _load_plugins() -> None:
+    """Make the filters of hdf5plugin known to HDF5, if they are installed."""
+    try:
+        import hdf5plugin  # noqa: F401 - importing it makes its filters known
+    except ImportError:
+        return
+
+
+def scalar(dataset: Any) -> Any:
+    """Return the one value of a dataset without axes."""
+    value = dataset[()]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else np.asarray(value)[()]

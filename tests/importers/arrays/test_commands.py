@@ -1,0 +1,69 @@
+"""Claims about the commands that import arrays."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import chunkstore as cs
+from chunkstore.cli import main
+from tests.support import require
+
+
+def run(*arguments):
+    result = CliRunner().invoke(main, ["import", *map(str, arguments)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+@pytest.fixture
+def hdf5_file(tmp_path):
+    h5py = require("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["images"] = np.arange(40, dtype="u1").reshape(20, 2)
+        file["labels"] = np.arange(20) % 2
+        file["mean"] = np.zeros(2)
+    return tmp_path / "a.h5"
+
+
+def test_hdf5_takes_names_paths_and_a_split(tmp_path, hdf5_file):
+    out = tmp_path / "set"
+    pairs = ("x=/images", "y=labels", "m=/mean")
+    split = ("--split", "train=0.8,val=0.2", "--stratify", "y", "--shuffle", "--seed", "5")
+    result = run("hdf5", hdf5_file, out, *pairs, "--beside", "m", *split, "--json")
+    assert result.exit_code == 0
+    reports = json.loads(result.stdout)
+    assert reports["train"]["num_samples"] + reports["val"]["num_samples"] == 20
+    assert set(cs.load(out / "val.zarr.zip")) == {"x", "y", "m"}
+
+
+def test_a_dry_run_writes_nothing_and_says_what_would_be(tmp_path, hdf5_file):
+    out = tmp_path / "a.zarr.zip"
+    result = run("hdf5", hdf5_file, out, "x=/images", "--dry-run")
+    assert result.exit_code == 0
+    assert "20 samples" in result.stdout
+    assert "20x2" in result.stdout
+    assert not out.exists()
+    out.write_bytes(b"")
+    result = run("hdf5", hdf5_file, out, "x=/images", "--dry-run", "--json")
+    assert result.exit_code == 1
+    assert "the file exists already" in json.loads(result.stdout)["refused"][0]
+
+
+def test_wrong_usage_ends_with_2_and_one_line(tmp_path, hdf5_file):
+    assert run("hdf5", hdf5_file).exit_code == 2
+    result = run("hdf5", hdf5_file, tmp_path / "a.zarr.zip", "x=/no")
+    assert result.exit_code == 2
+    assert "there is no dataset '/no'" in result.stderr
+    result = run("hdf5", hdf5_file, tmp_path / "s", "--split", "a=b", "x=/images")
+    assert "the fraction of 'a' must be a number" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["hdf5"])
+def test_each_command_has_an_example_in_its_help(command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"chunkstore import {command} " in result.stdout

@@ -1,0 +1,331 @@
+"""Claims about datasets of HDF5 files, against h5py."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+import chunkstore as cs
+from tests.support import require
+
+h5py = require("h5py")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+def check_equal(path, store_path, names):
+    """Assert that each array holds what h5py reads, with its dtype in native byte order."""
+    with h5py.File(path, "r") as file, cs.open(store_path) as store:
+        for name, place in names.items():
+            expected = file[place][...]
+            assert store[name].dtype == expected.dtype.newbyteorder("=")
+            np.testing.assert_array_equal(store[name][...], expected)
+
+
+FILTERS = {
+    "contiguous": {},
+    "chunked": {"chunks": (7, 5, 2, 3)},
+    "gzip": {"chunks": (7, 10, 4, 3), "compression": "gzip", "shuffle": True},
+    "lzf": {"chunks": True, "compression": "lzf"},
+    "fletcher32": {"chunks": (9, 10, 4, 3), "fletcher32": True},
+}
+
+
+@pytest.mark.parametrize("options", FILTERS.values(), ids=FILTERS.keys())
+@pytest.mark.parametrize("dtype", ["uint8", ">f4", "<i8", "float16", "complex64", "bool"])
+def test_every_filter_and_dtype_comes_over_exactly(tmp_path, rng, options, dtype):
+    values = rng.integers(0, 200, (100, 10, 4, 3)).astype(dtype)
+    path, out = tmp_path / "a.h5", tmp_path / "a.zarr.zip"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("g/x", data=values, **options)
+        file["y"] = np.arange(100)
+    report = cs.import_hdf5(path, out)
+    assert report.num_samples == 100
+    assert report.is_verified
+    check_equal(path, out, {"g/x": "/g/x", "y": "/y"})
+
+
+@pytest.mark.parametrize("name", ["Blosc", "Blosc2", "Zstd", "LZ4", "Bitshuffle"])
+def test_filters_of_hdf5plugin_come_over_exactly(tmp_path, rng, name):
+    hdf5plugin = require("hdf5plugin")
+    path, out = tmp_path / "a.h5", tmp_path / "a.zarr.zip"
+    values = rng.integers(0, 9, (300, 20, 20)).astype("float32")
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", data=values, chunks=(32, 20, 20), **getattr(hdf5plugin, name)())
+    cs.import_hdf5(path, out)
+    check_equal(path, out, {"x": "/x"})
+
+
+def test_filters_are_found_in_a_process_that_never_imported_hdf5plugin(tmp_path, rng):
+    hdf5plugin = require("hdf5plugin")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=np.arange(100), chunks=(10,), **hdf5plugin.Blosc())
+    code = "import chunkstore as cs; cs.import_hdf5('a.h5', 'a.zarr.zip')"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=_environment())
+    assert cs.load(tmp_path / "a.zarr.zip")["x"].sum() == 4950
+
+
+def _environment():
+    from tests.support import REPOSITORY
+
+    return os.environ | {"PYTHONPATH": str(REPOSITORY)}
+
+
+def test_structures_text_and_enumerations_come_over(tmp_path):
+    path, out = tmp_path / "a.h5", tmp_path / "a.zarr.zip"
+    pairs = np.array([(1, 2.5), (3, 4.5)], [("a", "<i4"), ("b", "<f8")])
+    with h5py.File(path, "w") as file:
+        file["pair"] = pairs
+        file["fixed"] = np.array([b"ab", b"c"], "S5")
+        file.create_dataset("text", data=["grün", ""], dtype=h5py.string_dtype())
+        kinds = h5py.enum_dtype({"cat": 0, "dog": 1}, basetype="u1")
+        file.create_dataset("kind", data=[1, 0], dtype=kinds)
+    cs.import_hdf5(path, out)
+    with cs.open(out) as store:
+        assert store["pair"][...].tolist() == pairs.tolist()
+        assert store["fixed"][...].tolist() == [b"ab", b"c"]
+        assert store["text"][...].tolist() == ["grün", ""]
+        assert store["kind"][...].tolist() == [1, 0]
+        assert store["kind"].attributes["enum"] == {"cat": 0, "dog": 1}
+
+
+def test_datasets_are_chosen_and_renamed_and_stand_beside_the_samples(tmp_path, rng):
+    path, out = tmp_path / "a.h5", tmp_path / "a.zarr.zip"
+    with h5py.File(path, "w") as file:
+        file["train/images"] = rng.normal(size=(20, 6))
+        file["train/labels"] = np.arange(20)
+        file["mean_image"] = rng.normal(size=6)
+        file["other"] = np.zeros(3)
+        file["train/images"].attrs["unit"] = "mV"
+        file.attrs["author"] = "someone"
+        file["scale"] = 0.5
+    arrays = {"x": "train/images", "y": "/train/labels", "mean": "/mean_image", "scale": "scale"}
+    cs.import_hdf5(path, out, arrays=arrays, beside=["mean"])
+    check_equal(path, out, {"x": "/train/images", "y": "/train/labels", "mean": "/mean_image"})
+    with cs.open(out) as store:
+        assert store.num_samples == 20
+        assert set(store) == {"x", "y", "mean"}
+        assert store["x"].attributes["unit"] == "mV"
+        assert store.attributes["author"] == "someone"
+        assert store.attributes["scale"] == 0.5
+        about = store.attributes["import"]
+        assert about["kind"] == "hdf5"
+        assert about["arrays"]["x"]["source"].endswith("dataset '/train/images'")
+
+
+def test_several_files_come_one_behind_the_other(tmp_path, rng):
+    values = rng.normal(size=(30, 4))
+    for i in range(3):
+        with h5py.File(tmp_path / f"{i}.h5", "w") as file:
+            file.create_dataset("x", data=values[10 * i : 10 * i + 10], chunks=(4, 4))
+    paths = [tmp_path / f"{i}.h5" for i in range(3)]
+    cs.import_hdf5(paths, tmp_path / "a.zarr.zip")
+    np.testing.assert_array_equal(cs.load(tmp_path / "a.zarr.zip")["x"], values)
+    with h5py.File(tmp_path / "1.h5", "w") as file:
+        file["x"] = np.zeros((10, 5))
+    with pytest.raises(ValueError, match=r"1\.h5: dataset '/x': samples of shape \(5,\)"):
+        cs.import_hdf5(paths, tmp_path / "b.zarr.zip")
+
+
+@pytest.mark.parametrize("chunk_length", [1, 7, 64, None])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_chunks_of_any_length_and_any_threads_give_one_file(tmp_path, rng, chunk_length, threads):
+    path = tmp_path / "a.h5"
+    values = rng.integers(0, 255, (500, 30, 31), dtype="uint8")
+    with h5py.File(path, "w") as file:
+        chunks = (chunk_length or 500, 30, 31)
+        file.create_dataset("x", data=values, chunks=chunks, compression="lzf")
+        file.create_dataset("y", data=np.arange(500), chunks=(333,), compression="lzf")
+    out = tmp_path / "a.zarr.zip"
+    cs.import_hdf5(path, out, threads=threads, chunk_length=11)
+    check_equal(path, out, {"x": "/x", "y": "/y"})
+
+
+def test_a_shuffled_import_holds_every_sample_once_in_the_stated_order(tmp_path, rng):
+    path, out = tmp_path / "a.h5", tmp_path / "a.zarr.zip"
+    values = rng.integers(0, 255, (200, 50), dtype="uint8")
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", data=values, chunks=(16, 50), compression="gzip")
+        file["y"] = np.arange(200)
+    cs.import_hdf5(path, out, shuffle=True, seed=3)
+    loaded = cs.load(out)
+    assert sorted(loaded["y"].tolist()) == list(range(200))
+    assert loaded["y"].tolist() != list(range(200))
+    np.testing.assert_array_equal(loaded["x"], values[loaded["y"]])
+
+
+def test_large_compressed_arrays_are_shuffled_by_a_temporary_file(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr("chunkstore.importers.arrays.samples._IN_MEMORY_NBYTES", 100)
+    path, out = tmp_path / "a.h5", tmp_path / "a.zarr.zip"
+    values = rng.integers(0, 255, (200, 50), dtype="uint8")
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", data=values, chunks=(16, 50), compression="gzip")
+        file["y"] = np.arange(200)
+    cs.import_hdf5(path, out, shuffle=True, seed=3)
+    loaded = cs.load(out)
+    np.testing.assert_array_equal(loaded["x"], values[loaded["y"]])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "a.zarr.zip"]
+
+
+def test_parts_of_a_split_hold_every_sample_once_stratified_by_an_array(tmp_path, rng):
+    path, out = tmp_path / "a.h5", tmp_path / "set"
+    values = rng.integers(0, 255, (200, 50), dtype="uint8")
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", data=values, chunks=(16, 50), compression="gzip")
+        file.create_dataset("y", data=np.repeat(np.arange(4), 50), chunks=(64,))
+        file["number"] = np.arange(200)
+    reports = cs.import_hdf5(path, out, split={"train": 0.8, "val": 0.2}, stratify="y")
+    parts = {name: cs.load(out / f"{name}.zarr.zip") for name in reports}
+    numbers = np.concatenate([part["number"] for part in parts.values()])
+    assert sorted(numbers.tolist()) == list(range(200))
+    for part in parts.values():
+        np.testing.assert_array_equal(part["x"], values[part["number"]])
+        assert np.ptp(np.bincount(part["y"])) <= 1
+
+
+def test_a_chunk_that_does_not_decode_names_dataset_and_samples(tmp_path, rng):
+    path, out = tmp_path / "a.h5", tmp_path / "a.zarr.zip"
+    with h5py.File(path, "w") as file:
+        data = rng.integers(0, 9, (100, 50))
+        x = file.create_dataset("x", data=data, chunks=(10, 50), fletcher32=True)
+        offset = x.id.get_chunk_info(4).byte_offset
+    raw = bytearray(path.read_bytes())
+    raw[offset + 100] ^= 255
+    path.write_bytes(raw)
+    with pytest.raises(cs.CorruptionError, match=r"a\.h5: dataset '/x': samples \[\d+, \d+\)"):
+        cs.import_hdf5(path, out)
+    assert not out.exists()
+
+
+def test_a_file_that_is_cut_off_is_named(tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = np.arange(10000)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(cs.ChunkStoreError, match=r"a\.h5"):
+        cs.import_hdf5(path, tmp_path / "a.zarr.zip")
+
+
+def test_chunks_that_were_never_written_are_noted(tmp_path):
+    path, out = tmp_path / "a.h5", tmp_path / "a.zarr.zip"
+    with h5py.File(path, "w") as file:
+        x = file.create_dataset("x", (100, 4), "f4", chunks=(10, 4), fillvalue=9)
+        x[:50] = 1
+    report = cs.import_hdf5(path, out)
+    assert any("5 chunks were never written" in note for note in report.notes)
+    check_equal(path, out, {"x": "/x"})
+
+
+BAD = {
+    "no-file": (None, {}, FileNotFoundError, r"a\.h5"),
+    "text": (b"hello", {}, cs.FormatError, "this is no HDF5 file"),
+    "no-dataset": ({}, {}, cs.FormatError, "no dataset"),
+    "lengths": (
+        {"x": np.zeros(3), "y": np.zeros(4)},
+        {},
+        ValueError,
+        r"must have one length, got\n  x: shape \(3,\)\n  y: shape \(4,\)",
+    ),
+    "unknown": ({"x": np.zeros(3)}, {"arrays": {"x": "/z"}}, KeyError, "no dataset '/z', only /x"),
+    "beside": ({"x": np.zeros(3)}, {"beside": ["m"]}, KeyError, "beside= names 'm'"),
+    "layout": ({"x": np.zeros(3)}, {"layout": "tf"}, ValueError, "layout must be one of"),
+    "name": ({"größe": np.zeros(3)}, {}, ValueError, "printable ASCII"),
+    "option": ({"x": np.zeros(3)}, {"chnk": 3}, TypeError, "no argument 'chnk'"),
+    "stratify": ({"x": np.zeros(3)}, {"split": {"a": 1.0}, "stratify": "k"}, KeyError, "'k'"),
+}
+
+
+@pytest.mark.parametrize(("content", "options", "error", "message"), BAD.values(), ids=BAD.keys())
+def test_what_cannot_be_imported_is_named(tmp_path, content, options, error, message):
+    path = tmp_path / "a.h5"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        with h5py.File(path, "w") as file:
+            for name, values in content.items():
+                file[name] = values
+    with pytest.raises(error, match=message):
+        cs.import_hdf5(path, tmp_path / "a.zarr.zip", **options)
+    assert not (tmp_path / "a.zarr.zip").exists()
+
+
+def test_elements_of_no_fixed_size_are_refused_by_name(tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        ragged = file.create_dataset("ragged", (2,), dtype=h5py.vlen_dtype("i4"))
+        ragged[0], ragged[1] = [1], [2, 3]
+        file.create_dataset("ref", data=[file.ref, file.ref], dtype=h5py.ref_dtype)
+        file.create_dataset("bad", data=[b"a", b"\xff"], dtype=h5py.string_dtype())
+    for name, message in (("ragged", "different lengths"), ("ref", "references")):
+        with pytest.raises(cs.UnsupportedError, match=f"dataset '/{name}' .*{message}"):
+            cs.import_hdf5(path, tmp_path / "a.zarr.zip", arrays=[name])
+    with pytest.raises(cs.CorruptionError, match="dataset '/bad': sample 1 is no UTF-8"):
+        cs.import_hdf5(path, tmp_path / "a.zarr.zip", arrays=["bad"])
+
+
+def test_a_virtual_dataset_whose_file_is_gone_is_an_error(tmp_path):
+    with h5py.File(tmp_path / "part.h5", "w") as file:
+        file["x"] = np.arange(10)
+    layout = h5py.VirtualLayout((10,), "i8")
+    layout[:] = h5py.VirtualSource("part.h5", "x", (10,))
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("x", layout)
+    cs.import_hdf5(path, tmp_path / "a.zarr.zip")
+    assert cs.load(tmp_path / "a.zarr.zip")["x"].tolist() == list(range(10))
+    (tmp_path / "part.h5").unlink()
+    with pytest.raises(cs.CorruptionError, match=r"'part\.h5' is not there"):
+        cs.import_hdf5(path, tmp_path / "b.zarr.zip")
+
+
+def test_an_existing_file_is_not_replaced_unless_told(tmp_path):
+    path, out = tmp_path / "a.h5", tmp_path / "a.zarr.zip"
+    with h5py.File(path, "w") as file:
+        file["x"] = np.arange(10)
+    out.write_bytes(b"mine")
+    with pytest.raises(FileExistsError):
+        cs.import_hdf5(path, out)
+    assert out.read_bytes() == b"mine"
+    cs.import_hdf5(path, out, overwrite=True)
+    assert cs.load(out)["x"].sum() == 45
+
+
+def test_an_import_that_was_killed_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch):
+    path = tmp_path / "a.h5"
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        x = file.create_dataset("x", (6000, 200, 200), "u1", chunks=(16, 200, 200))
+        for start in range(0, 6000, 600):
+            x[start : start + 600] = rng.integers(0, 8, (600, 200, 200), dtype="u1")
+    program = textwrap.dedent(
+        """
+        import os, signal, sys
+        import chunkstore as cs
+        from chunkstore.importing import run
+        checkpoint = run._Run.checkpoint
+        def killed(self):
+            checkpoint(self)
+            if self._position.num_done:
+                os.kill(os.getpid(), signal.SIGKILL)
+        run._Run.checkpoint = killed
+        cs.import_hdf5("a.h5", "b.zarr.zip", verify=False)
+        """
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=_environment(), check=False
+    )
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "b.zarr.zip").exists()
+    monkeypatch.chdir(tmp_path)
+    cs.import_hdf5("a.h5", "b.zarr.zip", verify=False)
+    cs.import_hdf5("a.h5", "whole.zarr.zip", verify=False)
+    assert (tmp_path / "b.zarr.zip").read_bytes() == (tmp_path / "whole.zarr.zip").read_bytes()
