@@ -25,12 +25,12 @@ def named_outputs(value: Any, names: Sequence[str] | None) -> dict[str, Any]:
     """
     if isinstance(value, Mapping):
         if names is None:
-            return dict(value)
+            return _flat(dict(value))
         if missing := [name for name in names if name not in value]:
             raise ValueError(
                 f"the model has no output {', '.join(missing)}; there are {', '.join(value)}"
             )
-        return {name: value[name] for name in names}
+        return _flat({name: value[name] for name in names})
     parts = list(value) if isinstance(value, tuple | list) else [value]
     if names is None:
         given = ["output"] if len(parts) == 1 else [f"output_{i}" for i in range(len(parts))]
@@ -41,7 +41,22 @@ def named_outputs(value: Any, names: Sequence[str] | None) -> dict[str, Any]:
             f"the model returns {len(parts)} outputs, but outputs names {len(set(given))} "
             f"different ones: {', '.join(given)}"
         )
-    return dict(zip(given, parts, strict=True))
+    return _flat(dict(zip(given, parts, strict=True)))
+
+
+def _flat(outputs: dict[str, Any]) -> dict[str, Any]:
+    """Return outputs by name, which are arrays and not structures of arrays."""
+    if not outputs:
+        raise ValueError("the model returned no output: an empty dict, tuple or list")
+    for name, value in outputs.items():
+        is_list = isinstance(value, list)
+        has_arrays = is_list and any(np.ndim(part) > 0 for part in value[:1])
+        if isinstance(value, tuple | Mapping) or has_arrays:
+            raise ValueError(
+                f"output {name!r} is a {type(value).__name__} of arrays; a model returns an array, "
+                "or one tuple, list or dict of arrays"
+            )
+    return outputs
 
 
 def copied(value: Any) -> Any:
@@ -50,12 +65,23 @@ def copied(value: Any) -> Any:
         return {name: copied(part) for name, part in value.items()}
     if isinstance(value, tuple | list):
         return [copied(part) for part in value]
-    return np.array(value)
+    return np.array(_from_torch(value))
+
+
+def _from_torch(value: Any) -> Any:
+    """Return a torch tensor as an array, bfloat16 as float32; anything else as it is."""
+    if not (hasattr(value, "detach") and hasattr(value, "cpu")):
+        return value
+    value = value.detach().cpu()
+    return (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
 
 
 def as_output(name: str, value: Any, count: int, dtype: DTypeLike | None) -> NDArray[Any]:
     """Return an output as an array in memory, checked and cast."""
-    array = np.asarray(value)
+    array = np.asarray(_from_torch(value))
+    if array.dtype.name == "bfloat16":
+        # NumPy itself does not know it; each of its values is one of float32.
+        array = array.astype(np.float32)
     if array.ndim == 0 or len(array) != count:
         raise ValueError(
             f"output {name!r} has shape {array.shape} for a batch of {count} samples; it must have "
@@ -68,6 +94,12 @@ def as_output(name: str, value: Any, count: int, dtype: DTypeLike | None) -> NDA
 
 def _cast(name: str, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return an output in another type, refusing values that it cannot hold."""
+    if array.dtype.kind == "c" and dtype.kind != "c":
+        raise ValueError(
+            f"output {name!r}: {dtype} holds no complex numbers, such as {array.dtype}"
+        )
+    if dtype.kind == "b" and array.dtype.kind != "b":
+        raise ValueError(f"output {name!r}: {dtype} holds no numbers, such as {array.dtype}")
     if dtype.kind in "iu" and array.dtype.kind in "iuf" and array.size:
         bounds = np.iinfo(dtype)
         # Python numbers compare exactly. Written so that NaN fails as well; fractions are cut off.

@@ -6,7 +6,9 @@ from one: so its file equals that of a run that nothing interrupted, byte for by
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import json
 import math
 import os
 import warnings
@@ -25,8 +27,10 @@ from chunkstore.errors import (
 )
 from chunkstore.pipeline.fitting import known_array
 from chunkstore.store.creating import append, create
+from chunkstore.store.replay import Entry, iter_events
 from chunkstore.store.spec import ArraySpec
 from chunkstore.store.store import PARTIAL_SUFFIX, open_store
+from chunkstore.system import ReadFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,6 +41,9 @@ if TYPE_CHECKING:
 
 # The attribute of a file that says what was predicted, from what, by which model.
 STATE = "predict"
+# In it: samples with NaN by output, up to a checkpoint.
+_NAN_COUNTS = "nan_samples"
+_ROOT = b"zarr.json"
 # A killed run loses about a twentieth of the work.
 _NUM_CHECKPOINTS = 20
 # Or so many batches of a small one: a checkpoint waits for the device.
@@ -130,6 +137,28 @@ def is_checkpoint(
     return num_done == batch_size or num_done % (-(-share // unit) * unit) == 0
 
 
+def storage_state(*, codec: str | None, level: int | None) -> dict[str, Any]:
+    """Return what decides how samples become bytes: arguments, else the defaults in force."""
+    defaults = settings.current()
+    return {
+        "codec": defaults.codec if codec is None else codec,
+        "level": defaults.level if level is None else level,
+        "shuffle": defaults.shuffle,
+        "chunk_nbytes": defaults.chunk_nbytes,
+    }
+
+
+def nan_counts_of(writer: Writer) -> dict[str, int]:
+    """Return the samples with NaN of each output in a file that is gone on with."""
+    return dict(writer.attributes.get(STATE, {}).get(_NAN_COUNTS, {}))
+
+
+def note_nan_counts(writer: Writer, counts: Mapping[str, int]) -> None:
+    """Let the next checkpoint hold the samples with NaN of each output that has some."""
+    if counts:
+        writer.attributes[STATE] = {**writer.attributes[STATE], _NAN_COUNTS: dict(counts)}
+
+
 def open_writer(
     out: str | os.PathLike[str],
     state: dict[str, Any] | None,
@@ -137,6 +166,7 @@ def open_writer(
     num_samples: int,
     attributes: Mapping[str, Any],
     overwrite: bool,
+    is_unseen: bool = False,
     **storage: Any,
 ) -> Writer:
     """Return the writer of a new file, or of an unfinished one that this run began.
@@ -151,6 +181,8 @@ def open_writer(
         Of the whole run.
     attributes, overwrite, storage
         See `chunkstore.create`.
+    is_unseen
+        Whether there is no state because what the outputs follow from cannot be seen.
 
     Raises
     ------
@@ -163,20 +195,31 @@ def open_writer(
     partial = os.fspath(out) + PARTIAL_SUFFIX
     # A finished file stands in the way of both.
     is_free = overwrite or not Path(out).exists()
-    if state is not None and is_free and Path(partial).exists():
+    is_begun = is_free and Path(partial).exists()
+    if is_begun and is_unseen and not overwrite:
+        raise ExistingFileError(
+            f"{partial} was begun by a run that did not finish. What this model or a transform "
+            "computes cannot be seen, so nobody knows whether it is the same. overwrite=True "
+            "starts anew; with tag= in each run, your name for the model, a run goes on",
+            os.fspath(out),
+            errno=errno.EEXIST,
+        )
+    if is_begun and state is not None:
         found, is_whole = _read_partial(partial, num_samples, state["batch_size"])
+        nan_counts = found.pop(_NAN_COUNTS, {}) if isinstance(found, dict) else {}
         if found == state and is_whole:
             writer = append(out, resume=True, overwrite=overwrite)
             writer.attributes = attributes
+            note_nan_counts(writer, nan_counts)
             return writer
-        if found is not None and found != state and not overwrite:
-            fields = [name for name in state if found.get(name) != state[name]]
+        if isinstance(found, dict) and found != state and not overwrite:
+            fields = [name for name in state if name not in found or found[name] != state[name]]
             raise ExistingFileError(
                 f"{partial} was begun with another {', '.join(fields)}; overwrite=True starts anew",
                 os.fspath(out),
-                errno=17,
+                errno=errno.EEXIST,
             )
-        # Killed before its first checkpoint, a run leaves an empty file: nothing is lost in it.
+        # Killed before its first checkpoint, a run leaves no sample that counts.
         overwrite = overwrite or found == state or not Path(partial).stat().st_size
     return create(out, attributes=attributes, overwrite=overwrite, **storage)
 
@@ -195,5 +238,22 @@ def _read_partial(partial: str, num_samples: int, batch_size: int) -> tuple[Any,
                 num_samples=num_samples,
                 batch_size=batch_size,
             )
-    except (IncompleteError, FormatError):
+    except IncompleteError:
+        return _first_state(partial), False
+    except FormatError:
         return None, False
+
+
+def _first_state(partial: str) -> Any:
+    """Return the state in the metadata at the front of a file that has no directory yet."""
+    file = ReadFile(partial)
+    try:
+        entry = next(iter_events(file, 0, []), None)
+        if not isinstance(entry, Entry) or entry.name != _ROOT or entry.place.offset:
+            return None
+        document = json.loads(file.read(entry.place.nbytes, entry.place.data_offset))
+        return document.get("attributes", {}).get(STATE)
+    except (ValueError, AttributeError):
+        return None
+    finally:
+        file.close()

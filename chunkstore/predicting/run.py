@@ -7,18 +7,17 @@ computed. Memory stays at a loader's budget, a few batches of outputs and a few 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import warnings
 from collections import Counter
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chunkstore import settings
 from chunkstore.errors import ChunkStoreWarning
-from chunkstore.pipeline.loader import Loader
 from chunkstore.predicting.behind import Behind
 from chunkstore.predicting.identity import function_digest
 from chunkstore.predicting.model import open_model
@@ -26,21 +25,26 @@ from chunkstore.predicting.outputs import as_output, copied, count_nan, named_ou
 from chunkstore.predicting.resuming import (
     declare_outputs,
     is_checkpoint,
+    nan_counts_of,
+    note_nan_counts,
     open_writer,
     source_digest,
+    storage_state,
 )
+from chunkstore.predicting.source import file_order_loader, leaves
 from chunkstore.progress import progress_bar
+from chunkstore.store.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
+    from chunkstore.pipeline.loader import Loader
     from chunkstore.predicting.model import Predictor
     from chunkstore.store.store import Store
     from chunkstore.store.writer import Writer
 
-_DEFAULT_BATCH_SIZE = 256
 # Of float features, zstd's smaller files cost three times the processor time.
 _CODEC = "lz4"
 _LEVEL = 5
@@ -48,7 +52,7 @@ _LEVEL = 5
 
 def predict(
     model: Any,
-    source: Loader | Store | Mapping[str, Any],
+    source: Loader | Store | Mapping[str, Any] | str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
     arrays: Any = None,
@@ -72,11 +76,11 @@ def predict(
         A Keras model (its ``predict_on_batch`` is called); a torch module (evaluated without
         gradients on its device; a tuple of inputs becomes positional, a dict named arguments); or a
         function. It makes of the inputs of a batch an array, a tuple or list of arrays, or a dict
-        of arrays, each with one entry a sample.
+        of arrays, each with one entry a sample. bfloat16 is stored as float32.
     source
-        A store or a mapping of arrays; or a loader, of which the data, the structure and the batch
-        size are taken. Samples are read in file order, whether the loader shuffles or not. If the
-        batches of a loader are tuples, the first part is the model's input.
+        A store or its path, or a mapping of arrays; or a loader, of which the data, the structure
+        and the batch size are taken. Samples are read in file order, whether the loader shuffles or
+        not. If the batches of a loader are tuples, the first part is the model's input.
     out
         The new file; it appears when it is complete.
     arrays
@@ -86,8 +90,8 @@ def predict(
         Samples the model gets at a time, default 256 or the loader's.
     outputs
         Names of the arrays in the new file. Default: the keys of a dict; else ``"output"``, or
-        ``"output_0"``, ``"output_1"`` and so on. If all are names of layers of a Keras model, the
-        outputs of these layers are stored.
+        ``"output_0"``, ``"output_1"`` and so on. Names of layers of a functional or sequential
+        Keras model store the outputs of these layers.
     dtype
         Type of the stored outputs, default as computed.
     keep
@@ -101,8 +105,8 @@ def predict(
         Go on with ``out + ".partial"`` where a run with the same model, source and arguments was
         killed. The result equals that of a run that nothing interrupted, byte for byte.
     tag
-        Your name for what the model computes, in place of a digest of its structure, code and
-        weights. A function that depends on what a digest cannot see, such as an open file or a
+        Your name for what the model computes, in place of a digest of its structure, code, weights
+        and attributes. A model that depends on what a digest cannot see, such as an open file or a
         module without a version, needs one to go on; so does a transform of the loader.
     progress
         Show a bar on stderr; None shows it on a terminal when the work takes over a second.
@@ -121,7 +125,7 @@ def predict(
     Warns
     -----
     ChunkStoreWarning
-        An output has NaN; it is stored as it is.
+        An output has NaN; it is stored as it is. Said also before an error.
 
     Notes
     -----
@@ -146,42 +150,46 @@ def predict(
         codec, level = _CODEC, _LEVEL
     kept = (keep,) if isinstance(keep, str) else tuple(keep)
     names = (outputs,) if isinstance(outputs, str) else None if outputs is None else tuple(outputs)
-    with (
-        _file_order_loader(source, arrays, batch_size, kept) as loader,
-        open_model(model, names or (), tag=tag, with_digest=resume) as predictor,
-    ):
+    with contextlib.ExitStack() as stack:
+        if isinstance(source, str | os.PathLike):
+            source = stack.enter_context(open_store(source))
+        loader = stack.enter_context(file_order_loader(source, arrays, batch_size, kept))
+        predictor = stack.enter_context(open_model(model, names or (), tag=tag, with_digest=resume))
         state = None
         if resume and predictor.digest is not None:
-            state = _state_of(predictor.digest, loader, names, dtype, tag)
+            storage = {"codec": codec, "level": level}
+            state = _state_of(predictor.digest, loader, names, dtype, tag, storage)
         with open_writer(
             out,
             state,
             num_samples=loader.num_samples,
             attributes=attributes or {},
             overwrite=overwrite,
+            is_unseen=resume and state is None,
             codec=codec,
             level=level,
         ) as writer:
-            first = writer.num_samples
+            work = _Writing(writer, loader, names, dtype, has_checkpoints=state is not None)
             with progress_bar(
                 loader.num_samples, what="predicting", unit="samples", show=progress
             ) as move:
-                move(first)
-                nan_counts = _predict_into(
-                    writer,
-                    loader,
-                    predictor,
-                    names,
-                    dtype,
-                    has_checkpoints=state is not None,
-                    move=move,
-                )
-    for name, nan_count in nan_counts.items():
+                move(writer.num_samples)
+                try:
+                    _predict_into(work, loader, predictor, move)
+                except BaseException:
+                    # The error is the news; a warning that is made an error must not hide it.
+                    with contextlib.suppress(ChunkStoreWarning):
+                        _report_nan(out, work)
+                    raise
+    _report_nan(out, work)
+
+
+def _report_nan(out: str | os.PathLike[str], work: _Writing) -> None:
+    for name, count in sorted(work.nan_counts.items()):
         warnings.warn(
-            f"{os.fspath(out)}: output {name!r} has NaN in {nan_count} of "
-            f"{loader.num_samples - first} samples",
+            f"{os.fspath(out)}: output {name!r} has NaN in {count} of {work.num_done} samples",
             ChunkStoreWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
 
 
@@ -191,6 +199,7 @@ def _state_of(
     names: Sequence[str] | None,
     dtype: DTypeLike | None,
     tag: str | None,
+    storage: dict[str, Any],
 ) -> dict[str, Any] | None:
     """Return what the outputs follow from, as it comes back from JSON; None if that is unknown."""
     transforms = {name: function_digest(step) for name, step in loader.transform.items()}
@@ -199,7 +208,8 @@ def _state_of(
     inputs, kept = loader.names  # type: ignore[misc]  # made by _file_order_loader
     used = dict(zip(leaves(loader.names), leaves(loader.empty_batch), strict=True))
     state = {
-        "model": digest,
+        "model": None if tag is not None else digest,
+        "tag": tag,
         "source": source_digest(loader.arrays, used),
         "arrays": inputs,
         "types": {name: array.dtype.str for name, array in used.items()},
@@ -208,28 +218,28 @@ def _state_of(
         "dtype": None if dtype is None else np.dtype(dtype).str,
         "keep": list(kept),
         "transform": transforms,
+        **storage_state(**storage),
     }
     return json.loads(json.dumps(state))  # type: ignore[no-any-return]
 
 
 def _predict_into(
-    writer: Writer,
-    loader: Loader,
-    predictor: Predictor,
-    names: Sequence[str] | None,
-    dtype: DTypeLike | None,
-    *,
-    has_checkpoints: bool,
-    move: Callable[[int], None],
-) -> Counter[str]:
-    """Compute and write what is missing; return the samples with NaN of each output with some."""
-    work = _Writing(writer, loader, names, dtype, has_checkpoints=has_checkpoints)
+    work: _Writing, loader: Loader, predictor: Predictor, move: Callable[[int], None]
+) -> None:
+    """Compute and write what is missing."""
+    inputs_form, kept_form = loader.names  # type: ignore[misc]  # made by file_order_loader
+    # The loader delivers an array that is named twice once, and the model may write to its inputs.
+    shared = set(leaves(inputs_form)) & set(kept_form)
     try:
         with Behind(work) as behind:
+            first = work.num_done // loader.batch_size
             has_batches = len(loader) > 0
-            first = writer.num_samples // loader.batch_size
             batches = loader.iter_epoch(0, first) if has_batches else [loader.empty_batch]
-            for inputs, kept in batches:
+            for inputs, delivered in batches:
+                kept = {
+                    name: array.copy() if name in shared else array
+                    for name, array in delivered.items()
+                }
                 count = len(next(leaves(inputs)))
                 outputs = predictor.call(inputs)
                 if not predictor.is_fresh:
@@ -238,11 +248,8 @@ def _predict_into(
                 behind.put((count, outputs, kept))
                 move(count)
     except BaseException:
-        if has_checkpoints and work.can_go_on:
-            # Back to the last checkpoint: what is behind it would end elsewhere in another run.
-            writer.abort()
+        work.go_back()
         raise
-    return +work.nan_counts
 
 
 class _Writing:
@@ -261,8 +268,10 @@ class _Writing:
         self._sizes = {"num_samples": loader.num_samples, "batch_size": loader.batch_size}
         self._names, self._dtype = names, dtype
         self._has_checkpoints = has_checkpoints
-        self.can_go_on = writer.num_samples > 0
-        self.nan_counts: Counter[str] = Counter()
+        self._can_go_on = writer.num_samples > 0
+        self.num_done = writer.num_samples
+        # Of the whole run, also of its part before a kill.
+        self.nan_counts = Counter(nan_counts_of(writer))
 
     def __call__(self, batch: tuple[int, Any, dict[str, NDArray[Any]]]) -> None:
         count, outputs, kept = batch
@@ -276,64 +285,20 @@ class _Writing:
         if not writer.specs:
             declare_outputs(writer, {**computed, **kept}, **self._sizes)
         writer.append_mapping({**computed, **kept})
+        self.num_done += count
+        self.nan_counts.update({name: count_nan(array) for name, array in computed.items()})
+        self.nan_counts = +self.nan_counts
+        if self._has_checkpoints:
+            note_nan_counts(writer, self.nan_counts)
         if self._has_checkpoints and is_checkpoint(
             writer.num_samples,
             [spec.chunk_length or 1 for spec in writer.specs.values()],
             **self._sizes,
         ):
             writer.flush()
-            self.can_go_on = True
-        self.nan_counts.update({name: count_nan(array) for name, array in computed.items()})
+            self._can_go_on = True
 
-
-def _file_order_loader(
-    source: Any, arrays: Any, batch_size: int | None, keep: tuple[str, ...]
-) -> Loader:
-    """Return a loader of ``(inputs, kept arrays)`` in file order."""
-    options: dict[str, Any] = {}
-    types: dict[str, Any] = {}
-    if isinstance(source, Loader):
-        form = source.names
-        if form is None:
-            form = {name: name for name in getattr(source.arrays, "sample_arrays", source.arrays)}
-        delivered = zip(leaves(form), leaves(source.empty_batch), strict=True)
-        types = {name: array.dtype for name, array in delivered if name in source.arrays}
-        if arrays is None:
-            arrays = form[0] if isinstance(form, tuple | list) else form
-        batch_size = batch_size or source.batch_size
-        options["memory"] = source.memory
-        # The model was trained on what the loader delivers.
-        taken = set(leaves(arrays))
-        options["transform"] = {name: f for name, f in source.transform.items() if name in taken}
-        source = source.arrays
-    if arrays is None:
-        names = list(getattr(source, "sample_arrays", source))
-        others = [name for name in names if name not in keep]
-        if len(others) != 1:
-            raise ValueError(
-                f"the source has the arrays {', '.join(names)}; say by arrays= which of them the "
-                "model takes"
-            )
-        arrays = others[0]
-    return Loader(
-        source,
-        (arrays, {name: name for name in keep}),
-        batch_size=_DEFAULT_BATCH_SIZE if batch_size is None else batch_size,
-        dtype={name: types[name] for name in leaves(arrays) if name in types},
-        shuffle=False,
-        last="keep",
-        rank=0,
-        world_size=1,
-        **options,
-    )
-
-
-def leaves(form: Any) -> Iterator[Any]:
-    """Yield what stands in the tuples, lists and dicts of a structure."""
-    if isinstance(form, Mapping):
-        form = list(form.values())
-    if isinstance(form, tuple | list):
-        for part in form:
-            yield from leaves(part)
-    else:
-        yield form
+    def go_back(self) -> None:
+        """Drop what is behind the last checkpoint: in another run it would end elsewhere."""
+        if self._has_checkpoints and self._can_go_on:
+            self._writer.abort()

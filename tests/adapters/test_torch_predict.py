@@ -10,7 +10,7 @@ from tests import support
 
 torch = support.require("torch")
 
-from chunkstore.adapters.torch import describe  # noqa: E402 - needs torch
+from chunkstore.adapters.torch import describe, inference  # noqa: E402 - needs torch
 from chunkstore.predicting.identity import object_digest  # noqa: E402 - needs torch
 
 NUM_SAMPLES = 83
@@ -296,3 +296,40 @@ def test_a_changed_attribute_is_another_model_and_a_tag_overrules(x, tmp_path):
         cs.predict(Own(3.0), {"x": x}, out, batch_size=BATCH_SIZE)
     cs.predict(Own(2.0), {"x": x}, out, batch_size=BATCH_SIZE)
     np.testing.assert_array_equal(cs.load(out)["output"], x * np.float32(2) + 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tensors_of_a_function_may_have_gradients_and_be_of_bfloat16(x, tmp_path, dtype):
+    weight = torch.ones(12, dtype=dtype, requires_grad=True)
+    out = tmp_path / "out.zarr.zip"
+    cs.predict(lambda x: torch.from_numpy(x).to(dtype) * weight, {"x": x}, out)
+    got = cs.load(out)["output"]
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, x, rtol=1e-2)
+
+
+class Looking(torch.nn.Module):
+    """A module that notes under which conditions it is asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append((torch.is_inference_mode_enabled(), x.is_inference(), self.training))
+        return x * self.weight
+
+
+def test_a_module_is_asked_in_inference_mode(x, tmp_path):
+    module = Looking()
+    cs.predict(module, {"x": x}, tmp_path / "out.zarr.zip", resume=False)
+    assert set(module.seen) == {(True, True, False)}
+
+
+def test_inputs_are_on_the_device_of_the_parameters(x):
+    with (
+        inference(torch.nn.Linear(12, 2, device="meta")) as call,
+        pytest.raises(NotImplementedError, match="meta"),
+    ):
+        call(x)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import chunkstore as cs
+from chunkstore.predicting.source import file_order_loader
 
 NUM_SAMPLES = 103
 BATCH_SIZE = 16
@@ -75,7 +76,7 @@ def test_a_shuffling_loader_is_read_in_file_order_with_its_first_part_and_batch_
     ids=["unnamed", "named"],
 )
 def test_several_outputs_become_arrays_by_position(arrays, source, out, outputs, names):
-    cs.predict(lambda x: (x.min((1, 2)), [*x]), source, out, arrays="x", outputs=outputs)
+    cs.predict(lambda x: (x.min((1, 2)), x), source, out, arrays="x", outputs=outputs)
     got = cs.load(out)
     assert list(got) == names
     np.testing.assert_array_equal(got[names[0]], arrays["x"].min((1, 2)))
@@ -343,3 +344,87 @@ def test_memory_stays_flat_however_much_is_written(out):
         assert store["output"].nbytes == 128 << 20
         assert store["output"][300, 1000] == 300
     assert peak < 40 << 20
+
+
+def test_what_is_kept_is_as_in_the_source_though_the_model_changes_its_input(arrays, source, out):
+    def center(x):
+        x -= 1
+        return x
+
+    cs.predict(center, source, out, arrays="x", keep=("x", "y"), outputs="centered")
+    got = cs.load(out)
+    np.testing.assert_array_equal(got["x"], arrays["x"])
+    np.testing.assert_array_equal(got["centered"], arrays["x"] - 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda x: {}, "the model returned no output"),
+        (lambda x: (), "the model returned no output"),
+        (lambda x: (x, (x, x)), "output 'output_1' is a list of arrays"),
+        (lambda x: (x, [x, x]), "output 'output_1' is a list of arrays"),
+        (lambda x: {"a": {"b": x}}, "output 'a' is a dict of arrays"),
+    ],
+    ids=["dict", "tuple", "tuple-in-tuple", "list-in-tuple", "dict-in-dict"],
+)
+def test_outputs_are_arrays_and_there_is_one(out, model, message):
+    with pytest.raises(ValueError, match=message):
+        cs.predict(model, {"x": np.zeros((2, 2))}, out)
+    assert list(out.parent.glob("out*")) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "message"),
+    [
+        (np.ones(3, "c8"), "float32", "float32 holds no complex numbers, such as complex64"),
+        (np.ones(3, "c16"), "int64", "int64 holds no complex numbers, such as complex128"),
+        (np.ones(3, "f4"), "bool", "bool holds no numbers, such as float32"),
+    ],
+)
+def test_a_type_that_would_lose_half_of_the_values_is_refused(out, values, dtype, message):
+    with pytest.raises(ValueError, match=f"output 'output': {message}"):
+        cs.predict(lambda x: x, {"x": values}, out, dtype=dtype)
+
+
+def test_nan_in_complex_outputs_is_counted(out):
+    values = np.array([1, np.nan, 1j * np.nan, 2], "c8")
+    with pytest.warns(cs.ChunkStoreWarning, match="has NaN in 2 of 4 samples"):
+        cs.predict(lambda x: x, {"x": values}, out)
+
+
+def test_a_path_is_opened_as_the_source(arrays, source, out):
+    for path in (source.path, str(source.path)):
+        cs.predict(scale, path, out, arrays="x", overwrite=True)
+        np.testing.assert_array_equal(cs.load(out)["output"], scale(arrays["x"]))
+
+
+def test_a_mixture_is_no_source(source, out):
+    with (
+        cs.Loader(source, ("x",), batch_size=4) as loader,
+        cs.Loader(source, ("x",), batch_size=4) as other,
+        cs.mix([loader, other], batch_size=4) as mixture,
+        pytest.raises(TypeError, match="got Mix; a mixture has no file order"),
+    ):
+        cs.predict(scale, mixture, out)
+
+
+def test_a_batch_of_none_is_refused_also_with_a_loader(source, out):
+    with (
+        cs.Loader(source, ("x",), batch_size=4) as loader,
+        pytest.raises(ValueError, match="batch_size"),
+    ):
+        cs.predict(scale, loader, out, batch_size=0)
+
+
+def test_the_memory_of_a_loader_holds_for_its_predictions(source, monkeypatch, out):
+    with cs.Loader(source, ("x",), batch_size=4, memory="3MiB") as loader:
+        assert file_order_loader(loader, None, None, ()).memory == loader.memory
+
+
+def test_bfloat16_is_stored_as_float32(arrays, source, out):
+    jnp = pytest.importorskip("jax.numpy")
+    cs.predict(lambda x: jnp.asarray(x, jnp.bfloat16), source, out, arrays="x")
+    got = cs.load(out)["output"]
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, arrays["x"], rtol=1e-2)

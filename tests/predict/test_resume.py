@@ -126,7 +126,9 @@ def test_a_function_that_cannot_be_seen_starts_anew_without_a_tag(out, tmp_path)
 
         with pytest.raises(RuntimeError, match="the model failed"):
             predict(Unseen(30), out, tag=None)
-        with pytest.raises(FileExistsError, match="never finished"):
+        with pytest.raises(
+            FileExistsError, match=r"computes cannot be seen.* with tag= in each run"
+        ):
             predict(Unseen(), out, tag=None)
         predict(Unseen(), out, tag=None, overwrite=True)
     with cs.open(out) as store:
@@ -166,14 +168,16 @@ def other_data():
 @pytest.mark.parametrize(
     ("options", "field"),
     [
-        ({"tag": "features 2"}, "model"),
+        ({"tag": "features 2"}, "tag"),
+        ({"codec": "zstd"}, "codec, level"),
+        ({"level": 1}, "codec, level"),
         ({"arrays": other_data()}, "source"),
         ({"batch_size": 32}, "batch_size"),
         ({"dtype": "float16"}, "dtype"),
         ({"outputs": "score"}, "outputs"),
         ({"keep": ()}, "source, types, keep"),
     ],
-    ids=["model", "source", "batch", "dtype", "outputs", "keep"],
+    ids=["tag", "codec", "level", "source", "batch", "dtype", "outputs", "keep"],
 )
 def test_an_unfinished_file_of_another_run_is_named_and_kept(out, tmp_path, options, field):
     with pytest.raises(RuntimeError, match="the model failed"):
@@ -302,7 +306,7 @@ def test_the_attribute_of_the_state_is_taken(out):
     predict(Model(), out, attributes={"note": 1})
     with cs.open(out) as store:
         assert store.attributes["note"] == 1
-        assert store.attributes["predict"]["model"] == "features 1"
+        assert store.attributes["predict"]["tag"] == "features 1"
 
 
 @given(
@@ -331,3 +335,102 @@ def test_checkpoints_are_few_at_ends_of_batches_and_lose_little(
         for end in ends
         if batch_size > 1
     )
+
+
+def test_a_transform_that_cannot_be_seen_starts_anew_without_a_tag(out):
+    def run(model, **options):
+        steps = {"x": np.random.default_rng(0).permuted}
+        with cs.Loader(data_set(), ("x", "y"), batch_size=16, transform=steps) as loader:
+            cs.predict(model, loader, out, **options)
+
+    with pytest.raises(RuntimeError, match="the model failed"):
+        run(Model(30))
+    with pytest.raises(FileExistsError, match="this model or a transform"):
+        run(Model(30))
+
+
+KILLED_EARLY = """
+import os, signal, sys
+from chunkstore.store.writer import Writer
+from tests.predict.test_resume import Model, predict
+def flush(writer):
+    writer._pipeline.drain()
+    os.kill(os.getpid(), signal.SIGKILL)
+Writer.flush = flush
+predict(Model(), sys.argv[1], batch_size=200)
+"""
+
+
+def test_a_run_killed_before_its_first_directory_begins_anew(out, tmp_path):
+    whole = tmp_path / "whole.zarr.zip"
+    predict(Model(), whole, batch_size=200)
+    command = [sys.executable, "-c", KILLED_EARLY, out]
+    assert subprocess.run(command, cwd=support.REPOSITORY, check=False).returncode == -9
+    partial = out.with_name(out.name + ".partial")
+    begun = partial.read_bytes()
+    assert begun
+    with pytest.raises(cs.IncompleteError, match="before its first directory"):
+        cs.open(partial)
+    with pytest.raises(FileExistsError, match="begun with another tag"):
+        predict(Model(), out, batch_size=200, tag="other")
+    assert partial.read_bytes() == begun
+    predict(Model(), out, batch_size=200)
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_an_unfinished_file_of_another_writer_is_kept_though_it_has_no_directory(out):
+    partial = out.with_name(out.name + ".partial")
+    writer = cs.create(out, chunk_nbytes=1024)
+    writer.append(x=np.arange(10_000))
+    writer._pipeline.drain()
+    begun = partial.read_bytes()
+    writer.abort()
+    partial.write_bytes(begun)
+    with pytest.raises(FileExistsError):
+        predict(Model(), out)
+    assert partial.read_bytes() == begun
+
+
+def with_nan(model):
+    def call(x):
+        found = model(x)
+        found["score"][x[:, 0] > 1] = np.nan
+        return found
+
+    return call
+
+
+def test_nan_before_a_kill_and_before_an_error_is_counted(out, tmp_path):
+    whole = tmp_path / "whole.zarr.zip"
+    x = data_set()["x"][:, 0]
+    with pytest.warns(cs.ChunkStoreWarning, match=f"NaN in {(x > 1).sum()} of {NUM_SAMPLES} samp"):
+        predict(with_nan(Model()), whole)
+    with (
+        pytest.warns(cs.ChunkStoreWarning, match=f"NaN in {(x[:480] > 1).sum()} of 480 samples"),
+        pytest.raises(RuntimeError, match="the model failed"),
+    ):
+        predict(with_nan(Model(30)), out)
+    with pytest.warns(cs.ChunkStoreWarning, match=f"NaN in {(x > 1).sum()} of {NUM_SAMPLES} samp"):
+        predict(with_nan(Model()), out)
+    assert out.read_bytes() == whole.read_bytes()
+    with cs.open(out) as store:
+        assert store.attributes["predict"]["nan_samples"] == {"score": (x > 1).sum()}
+
+
+def test_a_run_that_stopped_between_two_checkpoints_is_begun_anew(out, tmp_path):
+    """Such a file is what a writer leaves that was closed by its owner in between."""
+    whole = tmp_path / "whole.zarr.zip"
+    predict(Model(), whole)
+    with pytest.raises(RuntimeError, match="the model failed"):
+        predict(Model(30), out)
+    arrays = data_set()
+    writer = cs.append(out, resume=True)
+    stop = writer.num_samples + 7
+    x, y = arrays["x"][stop - 7 : stop], arrays["y"][stop - 7 : stop]
+    writer.append(feature=np.tile(x, (1, 90)), score=x.sum(1), y=y)
+    writer.flush()
+    writer.abort()
+    again = Model()
+    predict(again, out)
+    assert sum(again.lengths) == NUM_SAMPLES
+    assert out.read_bytes() == whole.read_bytes()
