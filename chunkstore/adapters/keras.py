@@ -201,7 +201,8 @@ class KerasView(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no 
         Parameters
         ----------
         num_trained
-            Batches since Keras began its epoch. The loader itself may be ahead of the training.
+            Batches since Keras began its epoch, at most what was left of it. The loader itself may
+            be ahead of the training.
 
         Returns
         -------
@@ -210,7 +211,6 @@ class KerasView(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no 
         """
         with self._lock:
             start = self._start or self._standing()
-            num_trained = min(num_trained, self.full_size - self._skipped)
             epoch, step = self._advanced(start, num_trained)
             state = {**self._loader.state_dict(), "epoch": epoch, "step": step}
             return state, self._skipped + num_trained
@@ -239,7 +239,7 @@ class KerasView(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no 
         with self._lock:
             self._loader.load_state_dict(state)
             self._forget_pass()
-            self._skipped = num_done if self._steps else 0
+            self._skipped = num_done
 
     @property
     def num_left(self) -> int:

@@ -7,6 +7,7 @@ all: a kill between the two cannot mix them.
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from chunkstore.adapters.keras_models import to_numpy
 from chunkstore.adapters.keras_rest import RestOfEpoch
-from chunkstore.errors import FormatError
+from chunkstore.errors import ChunkStoreWarning, FormatError
 from chunkstore.store.creating import create
 from chunkstore.store.spec import ArraySpec
 from chunkstore.store.store import open_store
@@ -284,8 +285,16 @@ def _set_random_states(states: list[NDArray[np.uint8]]) -> None:
 
     first, *others = [torch.from_numpy(state) for state in states]
     torch.set_rng_state(first)
-    if len(others) == torch.cuda.device_count():
+    num_devices = torch.cuda.device_count()
+    if len(others) == num_devices:
         torch.cuda.set_rng_state_all(others)
+    else:
+        warnings.warn(
+            f"the training was saved with {len(others)} CUDA devices and goes on with {num_devices}"
+            ": their random numbers (dropout) are others than without the interruption",
+            ChunkStoreWarning,
+            stacklevel=2,
+        )
 
 
 def _build(model: Any, data: KerasView) -> None:

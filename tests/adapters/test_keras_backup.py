@@ -13,6 +13,7 @@ from tests import support
 
 keras = support.require("keras")
 
+from chunkstore.adapters import keras_backup  # noqa: E402 - needs Keras
 from chunkstore.adapters.keras import BackupTraining  # noqa: E402 - needs Keras
 from tests.adapters.keras_models import weights_of  # noqa: E402 - needs Keras
 from tests.adapters.keras_training import (  # noqa: E402 - needs Keras
@@ -233,6 +234,17 @@ def test_a_folder_that_does_not_exist_is_refused_before_anything_is_trained(tmp_
         ):
             model.fit(data, callbacks=[backup], verbose=0)
     assert not int(model.optimizer.iterations.value)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="the others have no generators of their own"
+)
+def test_states_of_another_number_of_devices_are_left_out_with_a_warning():
+    states = keras_backup._random_states()
+    more = [*states, np.zeros(16, np.uint8)]
+    with pytest.warns(cs.ChunkStoreWarning, match=f"with {len(states)} CUDA devices and goes on"):
+        keras_backup._set_random_states(more)
+    keras_backup._set_random_states(states)
 
 
 def test_every_must_be_a_positive_number(tmp_path):

@@ -68,6 +68,31 @@ def test_a_stream_goes_on_where_its_caller_moves_the_loader():
         assert (loader.epoch, loader.step) == (7, 3)
 
 
+@pytest.mark.parametrize("is_in_epoch", [False, True], ids=["tensorflow", "jax"])
+@pytest.mark.parametrize("num_peeked", [1, 2])
+def test_a_peek_behind_which_the_loader_was_moved_is_forgotten(num_peeked, is_in_epoch):
+    with loader_of(5) as loader:
+        view = loader.keras()
+        if is_in_epoch:
+            view.on_epoch_begin()
+        for i in range(num_peeked):
+            view[i]
+        # Keras asks for the length behind a peek.
+        assert view.num_batches == 5
+        loader.set_epoch(7)
+        # A look of somebody else, before the epoch begins.
+        wanted = loader.order(7).tolist()
+        assert np.asarray(view[0][1]).tolist() == wanted[:BATCH_SIZE]
+        model = counting_model(loader.num_samples)
+        recorded = []
+        take = view._handed_out
+        view._handed_out = lambda batch: recorded.extend(batch[1].tolist()) or take(batch)
+        view.on_epoch_end()
+        model.fit(view, verbose=0)
+        assert recorded[-len(wanted) :] == wanted
+        assert (loader.epoch, loader.step) == (8, 0)
+
+
 def test_a_mixture_without_end_needs_the_number_of_steps():
     arrays = data_set(20)
     loaders = [cs.Loader(arrays, ("x", "y"), batch_size=BATCH_SIZE, seed=seed) for seed in range(2)]
