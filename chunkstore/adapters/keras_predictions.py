@@ -101,7 +101,7 @@ class PredictEachEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         _check_fields(self._path)
         keep = options.get("keep", ())
         # Refuses names that are not in the source before an epoch is trained in vain.
-        resolve("chunkstore.predicting.run", "_file_order_loader")(
+        resolve("chunkstore.predicting.source", "file_order_loader")(
             source,
             options.get("arrays"),
             options.get("batch_size"),
