@@ -127,7 +127,12 @@ def diagnose(loader: Loader, setup: LoaderSetup, labels: str | None) -> Diagnosi
         read_amplification=_amplification(setup),
         memory=loader.memory,
         needed_window=min(needed * lanes, max(num_units, 1)),
-        needed_memory=least_memory(needed, unit_nbytes=max(piece_nbytes, 1), lanes=lanes),
+        needed_memory=least_memory(
+            needed,
+            unit_nbytes=max(piece_nbytes, 1),
+            lanes=lanes,
+            reserved_nbytes=setup.budget.reserved_nbytes,
+        ),
         classes=() if named is None else named[1],
         batch_shares=shares,
     )

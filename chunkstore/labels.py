@@ -27,6 +27,8 @@ _BATCH_NBYTES: Final = 4 << 20
 _MAX_BATCH: Final = 65536
 # One array is read with windows of its own, however small the memory of the loader is.
 _READ_CHUNKS: Final = 16
+# The number of a sample, and what its place in a window takes.
+_INDEX_NBYTES: Final = 32
 # Labels with more different values than this, or nearly as many as samples, are no classes.
 _MAX_CLASSES: Final = 4096
 _LEAST_SAMPLES_A_CLASS: Final = 4
@@ -225,12 +227,13 @@ def _checked_name(labels: Any, arrays: Any) -> str:
 
 
 def _largest_chunk_nbytes(view: SampleView, name: str) -> int:
-    """Return the bytes of a chunk of an array as it is read alone."""
+    """Return the bytes of a chunk of an array as it is read, with the numbers of its samples."""
     largest = DEFAULT_CHUNK_NBYTES
     for source in view.sources:
         array = source[name]
         sample_nbytes = math.prod(array.shape[1:]) * array.dtype.itemsize
-        largest = max(largest, sample_nbytes * getattr(array, "chunk_length", 1))
+        chunk_nbytes = (sample_nbytes + _INDEX_NBYTES) * getattr(array, "chunk_length", 1)
+        largest = max(largest, chunk_nbytes)
     return largest
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from chunkstore import system
-from chunkstore.plan.window import least_memory, plan_window, windows_memory
+from chunkstore.plan.window import MAX_WINDOW_SAMPLES, least_memory, plan_window, windows_memory
 
 if TYPE_CHECKING:
     from chunkstore.pipeline.layout import SampleLayout
@@ -38,6 +38,8 @@ _ALLOWANCE_NBYTES: Final = 16 << 20
 _UNITS_PER_THREAD: Final = 8
 # A block of so many bytes costs nothing beside its reading, and comes soon.
 _BLOCK_NBYTES: Final = 16 << 20
+# Of a sample in a window that is planned: where it goes, and what sorting takes.
+_INDEX_NBYTES: Final = 24
 # The consumer holds one batch while the next is put together.
 BATCHES_ALIVE: Final = 2
 
@@ -99,6 +101,8 @@ class Budget:
     ----------
     memory
         Bytes declared, summed over the ranks.
+    reserved_nbytes
+        What is needed of it at least beside the windows.
     window
         Units in one window of one lane: part of the order.
     plan_window
@@ -115,6 +119,7 @@ class Budget:
     """
 
     memory: int
+    reserved_nbytes: int
     window: int
     plan_window: int
     block_windows: int
@@ -177,7 +182,11 @@ def plan_budget(
     """
     unit_length = layout.unit_length if piece_samples is None else max(piece_samples, 1)
     unit_nbytes = max(layout.sample_nbytes * unit_length, 1)
-    reserved_nbytes = batches_nbytes + lanes * _least_reading_nbytes(layout)
+    # A window's index counts as itself up to a number of samples, see `plan_window`.
+    num_indexed = max(0, lanes * unit_length * (window or 1) - MAX_WINDOW_SAMPLES)
+    reserved_nbytes = (
+        batches_nbytes + lanes * _least_reading_nbytes(layout) + num_indexed * _INDEX_NBYTES
+    )
     needed = least_memory(
         window or 1, unit_nbytes=unit_nbytes, lanes=lanes, reserved_nbytes=reserved_nbytes
     )
@@ -225,6 +234,7 @@ def plan_budget(
         )
     return Budget(
         memory=memory,
+        reserved_nbytes=reserved_nbytes,
         window=window,
         plan_window=in_plan,
         block_windows=block_windows,
@@ -239,9 +249,7 @@ def thread_nbytes(layout: SampleLayout, threads: int, *, buffer_nbytes: int) -> 
     scratch = max(part.scratch_nbytes for part in layout.parts)
     # Each thread may use one decoded chunk while another is already taken out of the cache.
     cached = max(part.others_nbytes for part in layout.parts)
-    transformed = layout.unit_length * sum(
-        array.sample_nbytes for array in layout.arrays if array.transform is not None
-    )
+    transformed = layout.unit_length * sum(array.transform_nbytes for array in layout.arrays)
     return threads * (scratch + buffer_nbytes + transformed) + (threads + 1) * cached
 
 

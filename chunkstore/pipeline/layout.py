@@ -69,6 +69,15 @@ class LoadedArray:
         return math.prod(self.sample_shape) * self.dtype.itemsize
 
     @cached_property
+    def transform_nbytes(self) -> int:
+        """Bytes of a sample that its transform is given and returns; 0 without one."""
+        if self.transform is None:
+            return 0
+        given = math.prod(self.source.shape[1:]) * self.source.dtype.itemsize
+        returned = math.prod(self.transform.sample_shape) * self.transform.dtype.itemsize
+        return given + returned
+
+    @cached_property
     def chunk_shape(self) -> tuple[int, ...]:
         """Shape of a decoded chunk."""
         return (self.source.chunk_length, *self.source.shape[1:])

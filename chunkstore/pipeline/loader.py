@@ -89,7 +89,7 @@ class Loader:
     weights
         How often each sample is wanted, relative to the others: one number a sample, or the name of
         an array of them. An epoch has each sample as often as expected, rounded up or down, and
-        exactly ``epoch_samples`` together.
+        exactly ``epoch_samples`` together. They take some 24 bytes a sample on top of the memory.
     balance
         Labels, or the name of their array, instead of ``weights``: classes come equally often.
     epoch_samples

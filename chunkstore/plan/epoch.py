@@ -339,6 +339,7 @@ class EpochPlan:
 
     def _permuted_runs(self, chunks: NDArray[np.int64], run: int) -> NDArray[np.int64]:
         """Return the chunks with their runs permuted; the last run may be shorter."""
+        run = min(run, max(len(chunks), 1))
         starts = run * self._permutation(-(-len(chunks) // run), CHUNK_ORDER)
         places = (starts[:, None] + np.arange(run)).reshape(-1)
         permuted: NDArray[np.int64] = chunks[places[places < len(chunks)]]

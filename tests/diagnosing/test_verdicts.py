@@ -351,3 +351,11 @@ def test_classes_are_drawn_by_their_labels():
     assert drawn == {"class cat", "class dog"}
     found = diagnose(data_of(np.array([7, 40])[sorted_labels(num_classes=2)]))
     assert {bars.get_label() for bars in found.plot().axes[1].containers} == {"class 7", "class 40"}
+
+
+def test_labels_of_very_many_tiny_samples_are_read_whatever_the_memory(tmp_path):
+    path = tmp_path / "tiny.zarr.zip"
+    labels = (np.arange(3_000_000) % 7).astype("u1")
+    cs.save(path, {"x": labels, "y": labels})
+    with cs.open(path) as store, Loader(store, "y", batch_size=64, memory="40MiB") as loader:
+        assert not loader.diagnose("y").is_poor

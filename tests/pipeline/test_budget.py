@@ -199,3 +199,21 @@ def test_memory_that_is_no_number_of_bytes_is_refused(memory):
 
 def test_a_whole_float_is_a_number_of_bytes():
     assert parse_memory(2e9) == 2_000_000_000
+
+
+def test_what_a_transform_is_given_and_returns_counts_as_read():
+    arrays = {"x": np.zeros((1000, 100), "u1")}
+    sources = {"x": MemorySource("x", arrays["x"], chunk_length=500)}
+    structure = Structure("x", sources)
+    wide = plan_layout(sources, structure, dtype="f2", transform={"x": lambda x: x.astype("f8")})
+    plain = plan_layout(sources, structure, dtype="f2")
+    more = thread_nbytes(wide, 1, buffer_nbytes=0) - thread_nbytes(plain, 1, buffer_nbytes=0)
+    assert more == 500 * 100 * (1 + 8)
+
+
+def test_the_index_of_very_many_tiny_samples_is_paid_for():
+    arrays = layout(sample_nbytes=1, chunk_length=MIB, num_samples=10 * MIB)
+    with pytest.raises(ValueError, match="give at least") as failed:
+        budget(arrays, memory=1, lanes=8)
+    # Two windows of a chunk in each lane, and 24 bytes for each sample above two million.
+    assert least_named(failed) >= 16 * MIB + 24 * 6 * MIB

@@ -96,3 +96,8 @@ def test_a_state_of_other_runs_is_refused():
     ):
         # In the order of the file neither runs nor windows are of account.
         b.load_state_dict(loader.state_dict())
+
+
+def test_a_run_longer_than_the_file_is_the_order_of_the_file():
+    plan = EpochPlan([2] * 10, seed=5, epoch=1, batch_size=3, window=4, run=10**12)
+    assert chunk_order(plan) == list(range(10))
