@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from chunkstore.importers.bcolz.open import open_bcolz
     from chunkstore.importers.dask import from_dask
     from chunkstore.importers.hdf5 import import_hdf5
+    from chunkstore.importers.npy import import_npy
+    from chunkstore.importers.raw import import_raw
     from chunkstore.mixing import mix
     from chunkstore.pipeline.loader import Loader
     from chunkstore.pipeline.view import concat, select
@@ -73,6 +75,8 @@ __all__ = [
     "from_dask",
     "import_bcolz",
     "import_hdf5",
+    "import_npy",
+    "import_raw",
     "load",
     "mean",
     "merge",
@@ -98,6 +102,8 @@ _LAZY = {
     "from_dask": "chunkstore.importers.dask",
     "import_bcolz": "chunkstore.importers.bcolz.importing",
     "import_hdf5": "chunkstore.importers.hdf5",
+    "import_npy": "chunkstore.importers.npy",
+    "import_raw": "chunkstore.importers.raw",
     # A module. Not in __all__: a star import must neither need Keras nor hide it.
     "keras": "chunkstore.adapters.keras",
     "mean": "chunkstore.statistics",

@@ -35,6 +35,8 @@ PUBLIC_NAMES = [
     "from_dask",
     "import_bcolz",
     "import_hdf5",
+    "import_npy",
+    "import_raw",
     "load",
     "mean",
     "merge",

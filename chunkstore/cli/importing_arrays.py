@@ -51,6 +51,14 @@ beside_option = click.option(
     "--beside", multiple=True, metavar="NAME", help="An array that is no samples; repeatable."
 )
 
+on_error_option = click.option(
+    "--on-error",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="What to do with a file that cannot be read.",
+)
+
 
 @import_group.command(
     epilog="Examples: chunkstore import hdf5 train.h5 train.zarr.zip; "
@@ -81,6 +89,53 @@ def hdf5(**options: Any) -> None:
     other.
     """
     _run("hdf5", "hdf5", options)
+
+
+@import_group.command(
+    epilog="Examples: chunkstore import npy x=images.npy y=labels.npy train.zarr.zip; "
+    "chunkstore import npy scans/ scans.zarr.zip --stack; "
+    "chunkstore import npy data.npz data.zarr.zip x=arr_0 y=arr_1"
+)
+@click.argument("arguments", nargs=-1, required=True, metavar="SOURCE... OUT [NAME=ARRAY]...")
+@beside_option
+@click.option("--stack", is_flag=True, help="Each file is one sample.")
+@on_error_option
+@array_options
+@report_errors
+def npy(**options: Any) -> None:
+    """Bring npy and npz files, or folders of them, into the file OUT.
+
+    NAME=FILE as a source names the new array; behind OUT, NAME=ARRAY chooses arrays of an npz file.
+    Files of a folder follow each other, or are one sample each with --stack, which are then
+    shuffled unless --no-shuffle is given.
+    """
+    arguments = options.pop("arguments")
+    pairs = tuple(a for a in arguments if "=" in a and not Path(a).exists())
+    places = [a for a in arguments if a not in pairs]
+    if len(places) == 1 and pairs:
+        run_import("npy", "npy", named_pairs(pairs, "a source"), places[0], options)
+    else:
+        _run("npy", "npy", {"arguments": arguments, **options})
+
+
+@import_group.command(
+    epilog="Example: chunkstore import raw features.bin features.zarr.zip --dtype '<f4' --shape 512"
+)
+@click.argument("source", type=click.Path())
+@click.argument("out", type=click.Path())
+@click.option("--dtype", required=True, help="Of the elements, such as <f4 or uint8.")
+@click.option("--shape", default="", metavar="N,N,...", help="Of one sample; default: one number.")
+@click.option("--offset", type=click.IntRange(min=0), default=0, help="Bytes before the first.")
+@click.option("--name", help="Of the new array; default: as the file is called.")
+@array_options
+@report_errors
+def raw(*, source: str, out: str, shape: str, **options: Any) -> None:
+    """Bring SOURCE, a binary file without a header such as a memmap, into the file OUT."""
+    try:
+        options["sample_shape"] = tuple(int(n) for n in shape.replace("x", ",").split(",") if n)
+    except ValueError:
+        raise ValueError(f"--shape is whole numbers such as 32,32,3, got {shape!r}") from None
+    run_import("raw", "raw", source, out, options)
 
 
 def _run(module: str, name: str, options: dict[str, Any]) -> None:

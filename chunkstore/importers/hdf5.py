@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from chunkstore.errors import FormatError
 from chunkstore.importers.arrays.attributes import json_attributes
 from chunkstore.importers.arrays.column import JoinedColumn
 from chunkstore.importers.arrays.options import import_arrays, plan_arrays
-from chunkstore.importers.arrays.samples import ArraySamples
+from chunkstore.importers.arrays.samples import ArraySamples, whole
 from chunkstore.importers.hdf5_file import Hdf5File, scalar
 from chunkstore.importers.hdf5_matlab import matlab_columns
 from chunkstore.importers.hdf5_neon import (
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 Layout = Literal["auto", "plain", "neon", "matlab"]
 Axis = Literal["auto", "first", "last"]
 Source = str | os.PathLike[str]
-# A dataset that is no samples may be read whole.
-_MOST_BESIDE_NBYTES: Final = 256 << 20
 
 
 def import_hdf5(
@@ -251,21 +249,12 @@ class _Part:
             column = output_column(column, dataset.attrs)
         elif is_neon and path == MEAN:
             lshape = sample_shape(file.place(INPUT), file.dataset(INPUT).attrs)
-            self.beside[name] = mean_array(place, _whole(column), lshape)
+            self.beside[name] = mean_array(place, whole(column), lshape)
             return
         if is_beside:
-            self.beside[name] = _whole(column)
+            self.beside[name] = whole(column)
         else:
             self.columns[name] = column
-
-
-def _whole(column: Column) -> np.ndarray[Any, Any]:
-    if column.nbytes > _MOST_BESIDE_NBYTES:
-        raise ValueError(
-            f"{column.place} takes {column.nbytes} bytes; what stands beside the samples may take "
-            f"{_MOST_BESIDE_NBYTES}"
-        )
-    return column.read(0, column.shape[0])
 
 
 def _joined(parts: Sequence[_Part], name: str) -> dict[str, Column]:

@@ -3,14 +3,48 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import re
+from contextlib import closing
+from typing import TYPE_CHECKING, Final
 
-from chunkstore.errors import ChunkStoreError, SystemCallError, system_call_error
+from chunkstore.errors import ChunkStoreError, FormatError, SystemCallError, system_call_error
+from chunkstore.store.samples import check_array_name
+from chunkstore.system import ReadFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_MOST_SHOWN = 20
+Place = str | os.PathLike[str]
+_MOST_SHOWN: Final = 20
+_DEFAULT_NAME: Final = "x"
+_DIGITS: Final = re.compile(r"(\d+)")
+
+
+class PlainFile:
+    """A file that is open only while it is read, so that there may be very many.
+
+    Notes
+    -----
+    Threads: safe.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def size(self) -> int:
+        """Return the file's present size in bytes."""
+        with closing(ReadFile(self.path)) as file:
+            return file.size()
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        """Fill ``buffer`` from ``offset`` on and return the bytes read: fewer at the end."""
+        with closing(ReadFile(self.path)) as file:
+            return file.read_into(buffer, offset)
+
+    def read(self, nbytes: int, offset: int) -> bytes:
+        """Return up to ``nbytes`` bytes from ``offset`` on: fewer at the end of the file."""
+        with closing(ReadFile(self.path)) as file:
+            return file.read(nbytes, offset)
 
 
 def file_identity(path: str | os.PathLike[str]) -> str:
@@ -54,3 +88,64 @@ def raise_together(errors: Sequence[ChunkStoreError], name: str) -> None:
     if issubclass(kind, SystemCallError):
         kind = ChunkStoreError
     raise kind(f"{len(errors)} files cannot be imported:\n  " + "\n  ".join(shown), name)
+
+
+def listed_files(
+    source: Place | Sequence[Place], endings: tuple[str, ...]
+) -> tuple[list[str], str]:
+    """Return the files that are meant, and what to call them together.
+
+    Parameters
+    ----------
+    source
+        A file, a folder, or several of these. Of a folder, the files directly in it that are not
+        hidden, in the order of their names, numbers in which count as numbers.
+    endings
+        Of the files that are wanted of a folder, in small letters.
+
+    Raises
+    ------
+    FormatError
+        A folder holds no such file.
+    """
+    if not isinstance(source, str | os.PathLike):
+        if not source:
+            raise ValueError("an import needs at least one file, got none")
+        paths = [path for place in source for path in listed_files(place, endings)[0]]
+        name = os.fspath(source[0])
+        return paths, name if len(source) == 1 else f"{name} and {len(source) - 1} more"
+    place = os.fspath(source)
+    if not os.path.isdir(place):
+        return [place], place
+    names = [name for name in os.listdir(place) if name.lower().endswith(endings)]
+    names = sorted((name for name in names if not name.startswith(".")), key=_by_number)
+    if not names:
+        raise FormatError(f"there is no file in the folder that ends in {endings}", place)
+    return [os.path.join(place, name) for name in names], place
+
+
+def _by_number(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Return what to sort by: 2 before 10."""
+    parts = _DIGITS.split(name)
+    is_number = [part.isdigit() and part.isascii() for part in parts]
+    return [
+        (int(part), "") if number else (-1, part)
+        for part, number in zip(parts, is_number, strict=True)
+    ], name
+
+
+def default_name(place: str) -> str:
+    """Return what the only array of a file or folder is called.
+
+    Examples
+    --------
+    >>> default_name("/data/trn_features.npy"), default_name("größe.npy"), default_name("parts/")
+    ('trn_features', 'x', 'parts')
+    """
+    name = os.path.basename(os.path.abspath(place))
+    name = os.path.splitext(name)[0] if not os.path.isdir(place) else name
+    try:
+        check_array_name(name)
+    except ValueError:
+        return _DEFAULT_NAME
+    return _DEFAULT_NAME if name.startswith(".") else name

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from chunkstore.importers.arrays.file_samples import FileSamples
     from chunkstore.importers.arrays.samples import ArraySamples
     from chunkstore.importing.run import OnError
 
@@ -66,7 +67,7 @@ class ImportArguments(StorageArguments, total=False):
 
 
 def import_arrays(
-    samples: ArraySamples,
+    samples: ArraySamples | FileSamples,
     out: str | os.PathLike[str],
     arguments: ImportArguments,
     *,
@@ -174,7 +175,7 @@ class ArrayPlan:
 
 
 def plan_arrays(
-    samples: ArraySamples, out: str | os.PathLike[str], arguments: ImportArguments
+    samples: ArraySamples | FileSamples, out: str | os.PathLike[str], arguments: ImportArguments
 ) -> ArrayPlan:
     """Return what `import_arrays` would do; nothing is written.
 
@@ -199,10 +200,7 @@ def plan_arrays(
     return ArrayPlan(
         samples.name,
         samples.num_samples,
-        {
-            name: (column.place, column.shape, str(column.dtype))
-            for name, column in samples.columns.items()
-        },
+        samples.described(),
         tuple(samples.unaligned),
         {**samples.attributes, **options.attributes},
         samples.notes,

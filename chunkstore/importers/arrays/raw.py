@@ -17,6 +17,7 @@ from chunkstore.importers.arrays.column import Column
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from chunkstore.importers.arrays.files import PlainFile
     from chunkstore.system import ReadFile
 
 
@@ -28,7 +29,7 @@ class RawColumn(Column):
     place, attributes
         See `Column`.
     file
-        That holds it; closed by whoever opened it.
+        That holds it; closed by whoever opened it, if it has to be.
     offset
         Of its first byte.
     shape, dtype
@@ -40,7 +41,7 @@ class RawColumn(Column):
     def __init__(
         self,
         place: str,
-        file: ReadFile,
+        file: ReadFile | PlainFile,
         *,
         offset: int,
         shape: tuple[int, ...],

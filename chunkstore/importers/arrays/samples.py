@@ -26,6 +26,7 @@ _CACHE_NBYTES: Final = 32 << 20
 # Columns that are no larger are read whole when samples are wanted in a random order.
 _IN_MEMORY_NBYTES: Final = 64 << 20
 _MOST_LISTED: Final = 20
+_MOST_BESIDE_NBYTES: Final = 256 << 20
 
 
 class ArraySamples:
@@ -162,6 +163,13 @@ class ArraySamples:
             )
         return column.read(0, column.shape[0])
 
+    def described(self) -> dict[str, tuple[str, tuple[int, ...], str]]:
+        """Return where each array comes from, its shape and its dtype."""
+        return {
+            name: (column.place, column.shape, str(column.dtype))
+            for name, column in self.columns.items()
+        }
+
     def close(self) -> None:
         """Close the files; again is allowed."""
         self._resources.close()
@@ -232,6 +240,22 @@ class ArraySamples:
             dtype=column.dtype,
             decode_into=decode_into,
         )
+
+
+def whole(column: Column) -> NDArray[Any]:
+    """Return an array that stands beside the samples, of any length.
+
+    Raises
+    ------
+    ValueError
+        It is too large to be held in memory.
+    """
+    if column.nbytes > _MOST_BESIDE_NBYTES:
+        raise ValueError(
+            f"{column.place} takes {column.nbytes} bytes; what stands beside the samples may take "
+            f"{_MOST_BESIDE_NBYTES}"
+        )
+    return column.read(0, column.shape[0])
 
 
 def _common_length(name: str, columns: Mapping[str, Column]) -> int:

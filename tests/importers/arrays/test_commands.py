@@ -62,8 +62,35 @@ def test_wrong_usage_ends_with_2_and_one_line(tmp_path, hdf5_file):
     assert "the fraction of 'a' must be a number" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["hdf5"])
+@pytest.mark.parametrize("command", ["hdf5", "npy", "raw"])
 def test_each_command_has_an_example_in_its_help(command):
     result = run(command, "--help")
     assert result.exit_code == 0
     assert f"chunkstore import {command} " in result.stdout
+
+
+def test_npy_takes_named_files_folders_and_arrays_of_an_npz_file(tmp_path):
+    np.save(tmp_path / "i.npy", np.zeros((20, 3)))
+    np.save(tmp_path / "l.npy", np.arange(20))
+    np.savez(tmp_path / "a.npz", arr_0=np.zeros((20, 3)), arr_1=np.arange(20))
+    sources = (f"x={tmp_path / 'i.npy'}", f"y={tmp_path / 'l.npy'}")
+    assert run("npy", *sources, tmp_path / "a.zarr.zip").exit_code == 0
+    pairs = ("x=arr_0", "y=arr_1")
+    assert run("npy", tmp_path / "a.npz", tmp_path / "b.zarr.zip", *pairs).exit_code == 0
+    assert (tmp_path / "a.zarr.zip").exists()
+    for name in ("a", "b"):
+        assert cs.load(tmp_path / f"{name}.zarr.zip")["y"].sum() == 190
+    result = run("npy", tmp_path / "l.npy", tmp_path / "i.npy", tmp_path / "c.zarr.zip", "--stack")
+    assert result.exit_code == 1
+    assert "expected shape (20,)" in result.stderr
+
+
+def test_raw_takes_a_shape(tmp_path):
+    np.arange(12, dtype="<f4").tofile(tmp_path / "a.bin")
+    options = ("--dtype", "<f4", "--shape", "2,3", "--name", "x")
+    assert run("raw", tmp_path / "a.bin", tmp_path / "a.zarr.zip", *options).exit_code == 0
+    assert cs.load(tmp_path / "a.zarr.zip")["x"].shape == (2, 2, 3)
+    result = run(
+        "raw", tmp_path / "a.bin", tmp_path / "b.zarr.zip", "--dtype", "f4", "--shape", "b"
+    )
+    assert "--shape is whole numbers" in result.stderr

@@ -1,0 +1,252 @@
+"""How do npy and npz files, and folders of them, become one file?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chunkstore.errors import FormatError
+from chunkstore.importers.arrays.attributes import json_attributes
+from chunkstore.importers.arrays.column import Column, JoinedColumn
+from chunkstore.importers.arrays.files import (
+    Place,
+    PlainFile,
+    default_name,
+    file_identity,
+    listed_files,
+    missing,
+)
+from chunkstore.importers.arrays.options import import_arrays, plan_arrays
+from chunkstore.importers.arrays.raw import RawColumn
+from chunkstore.importers.arrays.samples import ArraySamples, whole
+from chunkstore.importers.npy_file import ENDINGS, read_header
+from chunkstore.importers.npy_stack import open_stack
+from chunkstore.importers.npy_zip import mapped, npz_columns
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from chunkstore.importers.arrays.file_samples import FileSamples
+    from chunkstore.importers.arrays.options import ArrayPlan, ImportArguments, Imported
+
+Source = Place | Sequence[Place] | Mapping[str, Place | Sequence[Place]]
+
+
+def import_npy(
+    source: Source,
+    out: str | os.PathLike[str],
+    *,
+    arrays: Mapping[str, str] | Sequence[str] | None = None,
+    beside: Sequence[str] = (),
+    stack: bool = False,
+    **options: Unpack[ImportArguments],
+) -> Imported:
+    """Bring npy and npz files into one file.
+
+    Parameters
+    ----------
+    source
+        An npy or npz file, a folder of such, or several of these; or such by the names that their
+        arrays get, ``{"x": "images.npy", "y": "labels.npy"}``.
+    out
+        The new file, or with ``split`` the folder of the new files.
+    arrays
+        Names of the arrays of npz files that are wanted, or names that they get, by default all:
+        ``{"x": "arr_0"}``. The array of an npy file is called as the file, of a folder as that.
+    beside
+        Names of arrays that are no samples and have any length; they are stored as they are. Arrays
+        of a single value become attributes.
+    stack
+        Each file is one sample, and its name is kept in the array ``name``. Otherwise files of a
+        folder hold samples along axis 0 and follow each other in the order of their names, numbers
+        in which count as numbers.
+    options
+        How the file is stored and the import done: ``codec``, ``level``, ``chunk_nbytes``,
+        ``chunk_length``, ``attributes``, ``shuffle``, ``seed``, ``split``, ``stratify``,
+        ``on_error``, ``threads``, ``verify``, ``resume``, ``overwrite``, ``progress``; see
+        `chunkstore.importers.arrays.options.ImportArguments`. With ``stack``, samples are shuffled
+        by default, and ``on_error="skip"`` leaves out bad files.
+
+    Returns
+    -------
+    report
+        What was done; with ``split`` a dict of reports by part.
+
+    Raises
+    ------
+    FormatError, CorruptionError
+        Files that are none of these, or damaged; all of them are named.
+    UnsupportedError
+        Arrays of Python objects.
+    ValueError
+        Files of other shapes or dtypes than the first, arrays of different lengths.
+    ChunkStoreError
+        See `chunkstore.create`. What was done stays in ``out + ".partial"``; the same call goes on
+        with it.
+
+    Notes
+    -----
+    Memory stays the same however large the files are. An array that an npz file holds compressed
+    and that takes over 64 MiB is decoded to a temporary file beside the new one.
+
+    Examples
+    --------
+    >>> import numpy as np, chunkstore as cs
+    >>> np.save("images.npy", np.zeros((10, 8, 8), "uint8"))
+    >>> np.save("labels.npy", np.arange(10))
+    >>> report = cs.import_npy({"x": "images.npy", "y": "labels.npy"}, "a.zarr.zip")
+    >>> report.num_samples, cs.load("a.zarr.zip")["y"].sum()
+    (10, np.int64(45))
+    """
+    with open_npy(
+        source,
+        out,
+        arrays=arrays,
+        beside=beside,
+        stack=stack,
+        skips=options.get("on_error") == "skip",
+    ) as samples:
+        return import_arrays(samples, out, options, shuffles=stack)
+
+
+def plan_npy(
+    source: Source,
+    out: str | os.PathLike[str],
+    *,
+    arrays: Mapping[str, str] | Sequence[str] | None = None,
+    beside: Sequence[str] = (),
+    stack: bool = False,
+    **options: Unpack[ImportArguments],
+) -> ArrayPlan:
+    """Return what `import_npy` would do with the same arguments; nothing is written."""
+    with open_npy(
+        source,
+        out,
+        arrays=arrays,
+        beside=beside,
+        stack=stack,
+        skips=options.get("on_error") == "skip",
+    ) as samples:
+        return plan_arrays(samples, out, options)
+
+
+def open_npy(
+    source: Source,
+    out: str | os.PathLike[str],
+    *,
+    arrays: Mapping[str, str] | Sequence[str] | None,
+    beside: Sequence[str],
+    stack: bool,
+    skips: bool,
+) -> ArraySamples | FileSamples:
+    """Return the arrays of files as samples; see `import_npy`."""
+    if stack:
+        if isinstance(source, Mapping) or arrays is not None or beside:
+            raise ValueError("with stack=True, source is one folder or a list of files")
+        return open_stack(source, skips=skips)
+    folder = os.fspath(Path(out).absolute().parent)
+    with ExitStack() as resources:
+        notes: list[str] = []
+        found, name = _found(source, resources, folder)
+        chosen = _chosen(found, arrays, name)
+        scalars = {key: value for key, value in chosen.items() if not isinstance(value, Column)}
+        columns = {key: value for key, value in chosen.items() if isinstance(value, Column)}
+        if unknown := [key for key in beside if key not in columns]:
+            raise KeyError(f"beside= names {unknown[0]!r}; there are {', '.join(columns)}")
+        samples = ArraySamples(
+            "npy",
+            name,
+            {key: column for key, column in columns.items() if key not in beside},
+            unaligned={key: whole(columns[key]) for key in beside},
+            attributes=json_attributes(scalars, name, notes, of_file=True),
+            notes=notes,
+        )
+        return samples.own(resources.pop_all())
+
+
+def _found(source: Source, resources: ExitStack, folder: str) -> tuple[dict[str, Any], str]:
+    """Return columns and single values by name, and what the source is called."""
+    if not isinstance(source, Mapping):
+        return _columns_of(source, resources, folder)
+    if not source:
+        raise ValueError("import_npy needs at least one file, got none")
+    found: dict[str, Any] = {}
+    names: list[str] = []
+    for key, place in source.items():
+        inside, name = _columns_of(place, resources, folder)
+        names.append(name)
+        if len(inside) > 1:
+            raise ValueError(
+                f"{name} holds the arrays {sorted(inside)}; give it alone and choose with arrays="
+            )
+        found[key] = next(iter(inside.values()))
+    return found, ", ".join(names)
+
+
+def _columns_of(
+    source: Place | Sequence[Place], resources: ExitStack, folder: str
+) -> tuple[dict[str, Any], str]:
+    paths, name = listed_files(source, ENDINGS)
+    parts = [_file_columns(path, resources, folder) for path in paths]
+    if len(parts) == 1:
+        return parts[0], name
+    # Files of a folder: an npy file's array is called as the folder.
+    is_npy = all(path.endswith(".npy") for path in paths)
+    if is_npy:
+        columns = [next(iter(part.values())) for part in parts]
+        if scalars := [p for p, c in zip(paths, columns, strict=True) if not isinstance(c, Column)]:
+            raise FormatError(
+                f"{scalars[0]} holds a single value; stack=True (--stack) makes it a sample"
+            )
+        return {default_name(name): JoinedColumn(name, columns)}, name
+    for path, part in zip(paths[1:], parts[1:], strict=True):
+        if set(part) != set(parts[0]):
+            raise FormatError(
+                f"{path} holds the arrays {sorted(part)}, the first file {sorted(parts[0])}"
+            )
+    first = {key: value for key, value in parts[0].items() if isinstance(value, Column)}
+    return {
+        key: JoinedColumn(f"{name}: array {key!r}", [part[key] for part in parts]) for key in first
+    }, name
+
+
+def _file_columns(path: str, resources: ExitStack, folder: str) -> dict[str, Any]:
+    if path.lower().endswith(".npz"):
+        return npz_columns(path, resources, folder=folder)
+    identity = file_identity(path)
+    try:
+        with open(path, "rb") as stream:
+            header = read_header(stream, path)
+            if header.shape == ():
+                return {default_name(path): np.frombuffer(stream.read(), header.dtype)[0]}
+    except OSError as error:
+        raise missing(error, path) from None
+    if header.is_fortran:
+        column = mapped(path, path, header, offset=header.offset, identity=identity)
+    else:
+        column = RawColumn(
+            path,
+            PlainFile(path),
+            offset=header.offset,
+            shape=header.shape,
+            dtype=header.dtype,
+            identity=identity,
+        )
+    return {default_name(path): column}
+
+
+def _chosen(
+    found: dict[str, Any], arrays: Mapping[str, str] | Sequence[str] | None, name: str
+) -> dict[str, Any]:
+    if arrays is None:
+        return found
+    wanted = dict(arrays) if isinstance(arrays, Mapping) else {key: key for key in arrays}
+    for key in wanted.values():
+        if key not in found:
+            raise KeyError(f"{name}: there is no array {key!r}, only {', '.join(found)}")
+    return {new: found[key] for new, key in wanted.items()}
