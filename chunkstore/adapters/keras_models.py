@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import tempfile
 import warnings
@@ -13,34 +14,105 @@ import keras
 from chunkstore.upper import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
 
 _TORCH = "chunkstore.adapters.torch"
+# Of Keras' words, which hold whole configs.
+_REASON_LENGTH: Final = 400
+# How alike two names are, of 1.
+_NEAR: Final = 0.8
 _Description: TypeAlias = "tuple[tuple[Any, ...], frozenset[str] | None]"
 
 
 def load_model(path: str) -> Any:
-    """Return the model of a ``.keras`` file."""
-    return keras.models.load_model(path)
+    """Return the model of a ``.keras`` file, without its loss and metrics.
+
+    Raises
+    ------
+    ValueError
+        Keras cannot make the model, for example for a layer of one's own.
+    """
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (TypeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{path}: Keras cannot load the model: {reason[:_REASON_LENGTH]}. Layers and functions "
+            "of one's own are not in the file: load such a model in Python, and call "
+            "chunkstore.predict"
+        ) from error
 
 
 def select_layers(model: Any, names: Sequence[str]) -> Any:
-    """Return a model of the outputs of layers, a dict by name; None if some name is no layer's.
+    """Return a model of the outputs of layers, a dict by name; None if no name is a layer's.
 
     Parameters
     ----------
     model
-        A functional or sequential model.
+        Any Keras model.
     names
-        Of layers.
+        Of layers, of outputs that the model has in a dict, or new ones.
+
+    Raises
+    ------
+    ValueError
+        Names of which only some are layers'; the name of a layer inside another model; one that is
+        nearly a layer's; or the name of a layer of a model that is neither functional nor
+        sequential.
     """
     layers = {layer.name: layer for layer in getattr(model, "layers", ())}
-    if isinstance(getattr(model, "output", None), dict) or not set(names) <= set(layers):
+    has_graph = bool(getattr(model, "inputs", None))
+    # A sequential model has neither input nor output while no other model holds it.
+    output = getattr(model, "output", None)
+    own = output if isinstance(output, dict) else {}
+    if set(names) <= set(own):
+        # Picked from what the model returns.
         return None
-    return keras.Model(model.input, {name: layers[name].output for name in names})
+    known = {**layers, **own}
+    if not known.keys() & set(names):
+        _check_new_names(model, names, layers)
+        return None
+    if missing := [name for name in names if name not in known]:
+        raise ValueError(
+            f"{', '.join(missing)}: not among the layers of {model.name}, of which other names "
+            f"are; they are {', '.join(known)}"
+        )
+    if not has_graph:
+        raise ValueError(
+            f"{', '.join(names)}: layers of {model.name}, which is a {type(model).__name__}; only "
+            "functional and sequential models show the outputs of their layers. If this is to be "
+            "the name of an output, choose another one"
+        )
+    wanted = {name: own[name] if name in own else layers[name].output for name in names}
+    inputs = getattr(model, "input", None)
+    return keras.Model(model.inputs[0] if inputs is None else inputs, wanted)
+
+
+def _check_new_names(model: Any, names: Sequence[str], layers: Mapping[str, Any]) -> None:
+    """Refuse names for outputs that are rather meant to be layers'."""
+    inner = {name: outer for outer in layers.values() for name in _names_inside(outer)}
+    for name in names:
+        if name in inner:
+            part = inner[name]
+            raise ValueError(
+                f"{name}: a layer inside {part.name}, not of {model.name} itself. Predict with "
+                f"keras.Model({part.name}.input, {part.name}.get_layer({name!r}).output), or "
+                "choose another name for the output"
+            )
+        if near := difflib.get_close_matches(name, layers, n=1, cutoff=_NEAR):
+            raise ValueError(
+                f"{name}: no layer of {model.name}; there is {near[0]}. If this is to be the name "
+                "of an output, choose one that is less like a layer's"
+            )
+
+
+def _names_inside(layer: Any) -> Iterator[str]:
+    for part in getattr(layer, "layers", ()):
+        yield part.name
+        yield from _names_inside(part)
 
 
 def describe(value: Any) -> _Description | None:

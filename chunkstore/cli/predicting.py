@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
+import numpy as np
 
 import chunkstore as cs
 from chunkstore.cli.command import report_errors
 from chunkstore.cli.printing import describe_store, format_nbytes, format_shape, print_json
+from chunkstore.errors import ExistingFileError
 from chunkstore.upper import resolve
 
 
@@ -23,6 +27,10 @@ from chunkstore.upper import resolve
 @click.option("--keep", multiple=True, help="An array of FILE to copy along; repeatable.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Samples at a time, default 256.")
 @click.option("--dtype", help="Type of the stored outputs, such as float16.")
+@click.option("--codec", help="How OUT is compressed, such as zstd; default lz4.")
+@click.option("--level", type=click.IntRange(0, 9), help="Of the codec, default 5.")
+@click.option("--tag", help="Your name for the model, if what it computes cannot be seen.")
+@click.option("--no-resume", is_flag=True, help="Do not go on with an unfinished OUT.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT, or an unfinished one of another run.")
 @report_errors
 def predict(
@@ -35,6 +43,10 @@ def predict(
     keep: tuple[str, ...],
     batch_size: int | None,
     dtype: str | None,
+    codec: str | None,
+    level: int | None,
+    tag: str | None,
+    no_resume: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -44,18 +56,25 @@ def predict(
     KERAS_BACKEND chooses what computes: jax, torch or tensorflow.
     """
     loaded = resolve("chunkstore.adapters.keras_models", "load_model")(model)
-    with cs.open(file) as store:
+    try:
         cs.predict(
             loaded,
-            store,
+            file,
             out,
             arrays=arrays[0] if len(arrays) == 1 else arrays or None,
             batch_size=batch_size,
             outputs=outputs or None,
-            dtype=dtype,
+            dtype=_type_of(dtype),
             keep=keep,
+            codec=codec,
+            level=level,
+            tag=tag,
+            resume=not no_resume,
             overwrite=overwrite,
         )
+    except ExistingFileError as error:
+        text = error.message.replace("overwrite=True", "--overwrite").replace("tag=", "--tag")
+        raise ExistingFileError(text, error.path, errno=error.errno) from error
     with cs.open(out) as store:
         facts = describe_store(store)
     if as_json:
@@ -64,3 +83,10 @@ def predict(
     for array in facts["arrays"]:
         click.echo(f"{array['name']}: {format_shape(array['shape'])} {array['dtype']}")
     click.echo(f"{facts['path']}: {format_nbytes(facts['file_nbytes'])}")
+
+
+def _type_of(name: str | None) -> np.dtype[Any] | None:
+    try:
+        return None if name is None else np.dtype(name)
+    except TypeError:
+        raise ValueError(f"--dtype: {name!r} is no type; one is float16") from None

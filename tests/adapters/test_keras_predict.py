@@ -185,7 +185,7 @@ def test_the_command_line_predicts_with_a_saved_model(x, tmp_path):
     np.testing.assert_allclose(got["label"], expected_of(model, x), rtol=1e-5, atol=1e-7)
     again = CliRunner().invoke(main, run)
     assert again.exit_code == 2
-    assert "overwrite=True replaces it" in again.output
+    assert "--overwrite replaces it" in again.output
 
 
 @pytest.mark.parametrize("every", [1, 2])
@@ -271,3 +271,118 @@ def test_the_code_of_a_layer_of_ones_own_belongs_to_the_model(x, tmp_path, monke
         cs.predict(model_of(3), {"x": x}, out, batch_size=BATCH_SIZE)
     cs.predict(model_of(2), {"x": x}, out, batch_size=BATCH_SIZE)
     np.testing.assert_array_equal(cs.load(out)["output"], x * 2)
+
+
+def nested_model():
+    inner_in = keras.Input((12,), name="inner_in")
+    hidden = keras.layers.Dense(4, name="features")(inner_in)
+    backbone = keras.Model(inner_in, keras.layers.Dense(3, name="last")(hidden), name="backbone")
+    return keras.Sequential([keras.Input((12,)), backbone], name="whole")
+
+
+def test_a_sequential_model_shows_its_layers(x, tmp_path):
+    layers = [keras.layers.Dense(4, name="features"), keras.layers.Dense(2, name="label")]
+    model = keras.Sequential([keras.Input((12,)), *layers])
+    out = tmp_path / "out.zarr.zip"
+    cs.predict(model, {"x": x}, out, batch_size=BATCH_SIZE, outputs=("features", "label"))
+    got = cs.load(out)
+    np.testing.assert_allclose(got["label"], expected_of(model, x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        got["features"], x @ weights_of(model)[0] + weights_of(model)[1], rtol=1e-3, atol=1e-4
+    )
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__(name="own")
+        self.dense = keras.layers.Dense(2, name="features")
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+@pytest.mark.parametrize(
+    ("make", "names", "message"),
+    [
+        (make_model, "fetures", "fetures: no layer of small; there is features"),
+        (make_model, ("features", "new"), "new: not among the layers of small, .*features, drop"),
+        (nested_model, "features", "features: a layer inside backbone, not of whole itself"),
+        (Subclassed, "features", "a Subclassed; only functional and sequential models show"),
+    ],
+    ids=["typo", "some", "nested", "subclassed"],
+)
+def test_a_name_that_is_meant_to_be_a_layers_stores_no_other_output(
+    x, tmp_path, make, names, message
+):
+    model = make()
+    model.predict_on_batch(x[:2])
+    with pytest.raises(ValueError, match=message):
+        cs.predict(model, {"x": x}, tmp_path / "out.zarr.zip", outputs=names)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("names", [("l",), ("l", "features")], ids=["outputs", "layers-too"])
+def test_a_model_with_a_dict_of_outputs_shows_its_layers(x, tmp_path, names):
+    model = make_model()
+    named = keras.Model(model.input, {"l": model.output, "d": model.get_layer("dropped").output})
+    out = tmp_path / "out.zarr.zip"
+    cs.predict(named, {"x": x}, out, batch_size=BATCH_SIZE, outputs=names)
+    got = cs.load(out)
+    assert tuple(got) == names
+    np.testing.assert_allclose(got["l"], expected_of(model, x), rtol=1e-5, atol=1e-7)
+
+
+def test_outputs_of_mixed_precision_are_stored_as_float32(x, tmp_path):
+    model = keras.Sequential([keras.Input((12,)), keras.layers.Dense(3, dtype="mixed_bfloat16")])
+    out = tmp_path / "out.zarr.zip"
+    cs.predict(model, {"x": x}, out)
+    assert cs.load(out)["output"].dtype == np.float32
+
+
+def my_loss(y, prediction):
+    return keras.ops.mean(y - prediction)
+
+
+class OfOnesOwn(keras.layers.Layer):
+    def call(self, inputs):
+        return inputs * 2
+
+
+def run_command(tmp_path, *options):
+    paths = [str(tmp_path / name) for name in ("model.keras", "in.zarr.zip", "out.zarr.zip")]
+    return CliRunner().invoke(main, ["predict", *paths, "--array", "x", *options])
+
+
+def test_the_command_line_needs_no_loss_and_takes_the_options_of_predict(x, tmp_path):
+    model = make_model()
+    model.compile("sgd", my_loss)
+    model.save(tmp_path / "model.keras")
+    cs.save(tmp_path / "in.zarr.zip", {"x": x})
+    result = run_command(tmp_path, "--tag", "small", "--codec", "gzip", "--level", "2")
+    assert result.exit_code == 0, result.output
+    with cs.open(tmp_path / "out.zarr.zip") as store:
+        assert "gzip" in store["output"].codec
+        state = store.attributes["predict"]
+        assert (state["tag"], state["codec"], state["level"]) == ("small", "gzip", 2)
+    result = run_command(tmp_path, "--no-resume", "--overwrite")
+    assert result.exit_code == 0, result.output
+    with cs.open(tmp_path / "out.zarr.zip") as store:
+        assert dict(store.attributes) == {}
+
+
+@pytest.mark.parametrize(
+    ("layer", "options", "message"),
+    [
+        (OfOnesOwn, (), "load such a model in Python, and call chunkstore.predict"),
+        (keras.layers.Identity, ("--dtype", "flaot"), "--dtype: 'flaot' is no type"),
+    ],
+    ids=["layer", "dtype"],
+)
+def test_what_the_command_line_cannot_do_is_one_line(x, tmp_path, layer, options, message):
+    keras.Sequential([keras.Input((12,)), layer()]).save(tmp_path / "model.keras")
+    cs.save(tmp_path / "in.zarr.zip", {"x": x})
+    result = run_command(tmp_path, *options)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert result.output.startswith("error: ")
+    assert result.output.count("\n") == 1
