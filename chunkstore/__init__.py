@@ -41,8 +41,10 @@ if TYPE_CHECKING:
     from chunkstore.importers.bcolz.open import open_bcolz
     from chunkstore.importers.dask import from_dask
     from chunkstore.importers.hdf5 import import_hdf5
+    from chunkstore.importers.images.importing import import_csv, import_images
     from chunkstore.importers.npy import import_npy
     from chunkstore.importers.raw import import_raw
+    from chunkstore.importers.zarr_store import import_zarr
     from chunkstore.mixing import mix
     from chunkstore.pipeline.loader import Loader
     from chunkstore.pipeline.view import concat, select
@@ -74,9 +76,12 @@ __all__ = [
     "export",
     "from_dask",
     "import_bcolz",
+    "import_csv",
     "import_hdf5",
+    "import_images",
     "import_npy",
     "import_raw",
+    "import_zarr",
     "load",
     "mean",
     "merge",
@@ -101,9 +106,12 @@ _LAZY = {
     "export": "chunkstore.exporting.run",
     "from_dask": "chunkstore.importers.dask",
     "import_bcolz": "chunkstore.importers.bcolz.importing",
+    "import_csv": "chunkstore.importers.images.importing",
     "import_hdf5": "chunkstore.importers.hdf5",
+    "import_images": "chunkstore.importers.images.importing",
     "import_npy": "chunkstore.importers.npy",
     "import_raw": "chunkstore.importers.raw",
+    "import_zarr": "chunkstore.importers.zarr_store",
     # A module. Not in __all__: a star import must neither need Keras nor hide it.
     "keras": "chunkstore.adapters.keras",
     "mean": "chunkstore.statistics",

@@ -49,7 +49,17 @@ MAY_IMPORT_BY_NAME = frozenset({"", "upper"})
 
 FRAMEWORKS = frozenset({"jax", "keras", "tensorflow", "torch"})
 # Packages that `import chunkstore` must not pay for: inside functions, or in a file of these parts.
-HEAVY = FRAMEWORKS | {"click", "dask", "h5py", "PIL", "cramjam", "matplotlib", "tqdm", "zarr"}
+HEAVY = FRAMEWORKS | {
+    "click",
+    "dask",
+    "h5py",
+    "PIL",
+    "simplejpeg",
+    "cramjam",
+    "matplotlib",
+    "tqdm",
+    "zarr",
+}
 HEAVY_PARTS = frozenset({"adapters", "importers", "cli"})
 
 

@@ -12,6 +12,7 @@ import chunkstore as cs
 from chunkstore.cli import importing_arrays as _  # noqa: F401 - its commands join the group
 from chunkstore.cli.exporting import export, split
 from chunkstore.cli.importing import import_group
+from chunkstore.cli.importing_images import csv, images
 from chunkstore.cli.maintaining import compact, info, merge, repair, verify
 from chunkstore.cli.predicting import predict
 
@@ -32,3 +33,5 @@ def main() -> None:
 
 for _command in (info, verify, repair, compact, merge, split, export, predict, import_group):
     main.add_command(_command)
+for _command in (images, csv):
+    import_group.add_command(_command)

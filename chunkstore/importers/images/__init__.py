@@ -1,0 +1,1 @@
+"""Brings image files into one file: folders of classes, lists, images with their masks."""

@@ -1,0 +1,218 @@
+"""Which images and labels does a CSV or TSV file list?"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+from chunkstore.errors import ExistingFileError, FormatError, system_call_error
+from chunkstore.importers.images.columns import (
+    choose_columns,
+    class_names_by_label,
+    find_column,
+    read_label,
+)
+from chunkstore.importers.images.listing import IMAGE_SUFFIXES, Label, Listing
+from chunkstore.importers.images.manifest_lines import join_line, read_lines
+from chunkstore.importing.losses import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+Header = Literal["auto", "yes", "no"]
+
+_PATH: Final = "path"
+_KIND_OF_DTYPE: Final = {"i": "int", "f": "float"}
+
+
+def list_manifest(
+    manifest: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    delimiter: str | None = None,
+    header: Header = "auto",
+    path_column: str | int = 0,
+    labels: Mapping[str, str | int] | None = None,
+    class_names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+) -> Listing:
+    """List the images of a manifest in its order.
+
+    Parameters
+    ----------
+    manifest
+        The file, see `chunkstore.importers.images.manifest_lines.read_lines`.
+    root
+        Folder that paths are relative to; by default the manifest's own.
+    delimiter
+        Between cells; None finds it.
+    header
+        Whether the first row names the columns. ``"auto"``: it does if its path is neither called
+        as images are nor a file.
+    path_column
+        Of the images.
+    labels, class_names
+        See `chunkstore.importers.images.columns`.
+
+    Returns
+    -------
+    listing
+        Lines that are wrong are samples with a problem, which names the line.
+
+    Raises
+    ------
+    ValueError, KeyError, ChunkStoreError
+        See `read_lines` and `choose_columns`.
+    """
+    if header not in get_args(Header):
+        raise ValueError(f"header must be one of {list(get_args(Header))}, got {header!r}")
+    place = os.fspath(manifest)
+    base = os.path.dirname(place) if root is None else os.fspath(root)
+    lines = read_lines(place, delimiter=delimiter)
+    num_columns = max(map(len, lines.cells))
+    first = lines.cells[0]
+    notes = []
+    head: list[str] | None = None
+    if first and (header == "yes" or (header == "auto" and _is_header(first, path_column, base))):
+        head = first
+        notes.append(f"line {lines.numbers[0]} is the header: {', '.join(head)}")
+        del lines.cells[0], lines.numbers[0]
+        lines.wrong = {row - 1: reason for row, reason in lines.wrong.items()}
+        if not lines.cells:
+            raise FormatError("the manifest holds a header and no row", place)
+    column = find_column(str(path_column), head, num_columns)
+    wanted = choose_columns(labels, header=head, num_columns=num_columns, path_column=column)
+    classes = class_names_by_label(class_names, wanted)
+    names = ["" if row in lines.wrong else cells[column] for row, cells in enumerate(lines.cells)]
+    for row, name in enumerate(names):
+        if not name and row not in lines.wrong:
+            lines.wrong[row] = "the path is empty"
+    listing = Listing(
+        place,
+        base,
+        names,
+        [_resolved(name, base) for name in names],
+        places=[f"{place}, line {number}" for number in lines.numbers],
+        notes=notes,
+        provenance={
+            "root": base,
+            "header": head,
+            "path_column": column,
+            "labels": {label.name: list(label.columns) for label in wanted},
+        },
+    )
+    for label in wanted:
+        found = read_label(label, lines.cells, lines.wrong, classes.get(label.name))
+        if isinstance(found, Label):
+            listing.labels[label.name] = found
+        else:
+            listing.masks[label.name] = [_resolved(text, base) for text in found]
+    listing.problems = {
+        row: FormatError(f"line {lines.numbers[row]}: {reason}", place)
+        for row, reason in sorted(lines.wrong.items())
+    }
+    _note_repeated(listing)
+    return listing
+
+
+def write_manifest(path: str | os.PathLike[str], listing: Listing, *, overwrite: bool) -> None:
+    """Write the manifest of a listing, which `list_manifest` reads to the same samples.
+
+    Parameters
+    ----------
+    path
+        The file; one that is there already must hold the same.
+    listing
+        What was found; samples with a problem are left out. Paths are relative to its root.
+    overwrite
+        Replace another file.
+
+    Raises
+    ------
+    ExistingFileError
+        There is another file.
+    ValueError
+        A name holds a line break.
+    SystemCallError
+        The file cannot be written.
+    """
+    content = "".join(f"{line}\n" for line in _manifest_lines(listing)).encode(
+        "utf-8", "surrogateescape"
+    )
+    target = Path(path)
+    try:
+        if target.exists():
+            if target.read_bytes() == content:
+                return
+            if not overwrite:
+                raise ExistingFileError(
+                    "the file exists already, with another content; overwrite=True (--overwrite) "
+                    "replaces it",
+                    os.fspath(path),
+                )
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(content)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        if isinstance(error, ExistingFileError):
+            raise
+        raise system_call_error(error, "the manifest cannot be written", str(path)) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _manifest_lines(listing: Listing) -> Iterator[str]:
+    sound = [number for number in range(len(listing.names)) if number not in listing.problems]
+    columns: list[list[str]] = [[_PATH, *(listing.names[number] for number in sound)]]
+    for name, label in listing.labels.items():
+        values = label.values[sound].reshape(len(sound), -1)
+        if label.class_names is not None:
+            columns.append([f"{name}:name", *(label.class_names[i] for i in values[:, 0].tolist())])
+            continue
+        kind = _KIND_OF_DTYPE[label.values.dtype.kind]
+        columns += [[f"{name}:{kind}", *map(repr, column.tolist())] for column in values.T]
+    for name, paths in listing.masks.items():
+        root = listing.root or "."
+        relative = [os.path.relpath(paths[number], root) for number in sound]
+        columns.append([f"{name}:path", *(path.replace(os.sep, "/") for path in relative)])
+    for cells in zip(*columns, strict=True):
+        yield join_line(cells)
+
+
+def _is_header(cells: Sequence[str], path_column: str | int, base: str) -> bool:
+    """Return whether the first row names columns."""
+    if not str(path_column).isdigit() or int(path_column) >= len(cells):
+        return str(path_column) in cells
+    cell = cells[int(path_column)]
+    is_called_so = os.path.splitext(cell)[1].lower() in IMAGE_SUFFIXES
+    return not is_called_so and not os.path.exists(_resolved(cell, base))
+
+
+def _resolved(name: str, base: str) -> str:
+    """Return the file that a cell names; backslashes of another system are tried as slashes."""
+    path = os.path.join(base, name)
+    if "\\" in name and not os.path.exists(path):
+        return os.path.join(base, name.replace("\\", "/"))
+    return path
+
+
+def _note_repeated(listing: Listing) -> None:
+    seen: set[str] = set()
+    repeated: dict[str, None] = {}
+    for path in listing.paths:
+        if path in seen:
+            repeated[path] = None
+        seen.add(path)
+    if repeated:
+        listing.notes.append(f"listed more than once: {', '.join(listed(repeated, most=5))}")

@@ -1,0 +1,158 @@
+"""What would an import of images do? Nothing is written."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Unpack
+
+import numpy as np
+
+from chunkstore.importers.images.checking import describe_problems
+from chunkstore.importers.images.importing import (
+    ImageOptions,
+    Prepared,
+    check_options,
+    list_images_with_masks,
+    prepare,
+)
+from chunkstore.importers.images.manifest import list_manifest
+from chunkstore.importers.images.pillow import quiet_pillow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MAX_SIZES = 10
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """What is there, and what an import would make of it.
+
+    Attributes
+    ----------
+    source
+        What the person gave.
+    num_samples
+        Images that are listed, those with problems included.
+    arrays
+        Shape and data type of each array of the new file, by name.
+    nbytes
+        Of its decoded samples.
+    class_counts
+        Samples of each class, by the array of labels.
+    sizes
+        How many images have which height and width, the most frequent ones.
+    problems
+        What cannot be imported, in words; the first lines and how many more there are.
+    is_refused
+        Whether nothing would be imported for it.
+    notes
+        What was found that stops nothing.
+    """
+
+    source: str
+    num_samples: int
+    arrays: dict[str, tuple[tuple[int, ...], str]]
+    nbytes: int
+    class_counts: dict[str, dict[str, int]]
+    sizes: dict[str, int]
+    problems: tuple[str, ...]
+    is_refused: bool
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        return asdict(self)
+
+
+def plan_images(
+    source: Any,
+    *,
+    layout: Any = "auto",
+    class_names: Any = None,
+    masks: Any = None,
+    mask_ending: str = "",
+    **options: Unpack[ImageOptions],
+) -> ImagePlan:
+    """Return what `chunkstore.import_images` would do with the same arguments.
+
+    Raises
+    ------
+    ValueError, ChunkStoreError
+        See `chunkstore.import_images`; problems of single files are in the plan.
+    """
+    check_options(options)
+    with quiet_pillow():
+        listing = list_images_with_masks(
+            source, layout=layout, class_names=class_names, masks=masks, mask_ending=mask_ending
+        )
+        return _plan_of(prepare(listing, kind="images", **options))
+
+
+def plan_csv(
+    manifest: Any,
+    *,
+    root: Any = None,
+    delimiter: str | None = None,
+    header: Any = "auto",
+    path_column: str | int = 0,
+    labels: Mapping[str, str | int] | None = None,
+    class_names: Any = None,
+    **options: Unpack[ImageOptions],
+) -> ImagePlan:
+    """Return what `chunkstore.import_csv` would do with the same arguments.
+
+    Raises
+    ------
+    ValueError, KeyError, ChunkStoreError
+        See `chunkstore.import_csv`; problems of single lines and files are in the plan.
+    """
+    check_options(options)
+    with quiet_pillow():
+        listing = list_manifest(
+            manifest,
+            root=root,
+            delimiter=delimiter,
+            header=header,
+            path_column=path_column,
+            labels=labels,
+            class_names=class_names,
+        )
+        return _plan_of(prepare(listing, kind="csv", **options))
+
+
+def _plan_of(prepared: Prepared) -> ImagePlan:
+    listing, problems = prepared.listing, prepared.checked.problems
+    good = np.array([i for i in range(len(listing.names)) if i not in problems], np.int64)
+    specs = prepared.samples.specs
+    sizes: Counter[str] = Counter()
+    found, counts = np.unique(prepared.checked.images.sizes[good], axis=0, return_counts=True)
+    for size, count in zip(found.tolist(), counts.tolist(), strict=True):
+        sizes[f"{size[0]}x{size[1]}"] += count
+    return ImagePlan(
+        source=listing.source,
+        num_samples=len(listing.names),
+        arrays={
+            name: ((len(good), *spec.sample_shape), str(spec.dtype)) for name, spec in specs.items()
+        },
+        nbytes=len(good)
+        * sum(math.prod(spec.sample_shape) * spec.dtype.itemsize for spec in specs.values()),
+        class_counts={
+            name: dict(
+                zip(
+                    label.class_names,
+                    np.bincount(label.values[good], minlength=len(label.class_names)).tolist(),
+                    strict=True,
+                )
+            )
+            for name, label in listing.labels.items()
+            if label.class_names is not None and label.values.ndim == 1
+        },
+        sizes=dict(sizes.most_common(_MAX_SIZES)),
+        problems=tuple(describe_problems(listing, problems)),
+        is_refused=bool(problems)
+        and (prepared.options.on_error == "fail" or len(problems) == len(listing.names)),
+        notes=tuple(listing.notes),
+    )
