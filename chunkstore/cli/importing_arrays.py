@@ -47,6 +47,8 @@ def array_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return storage_options(command)
 
 
+_TAKE_SEVERAL = frozenset({"hdf5", "npy", "parquet"})
+
 beside_option = click.option(
     "--beside", multiple=True, metavar="NAME", help="An array that is no samples; repeatable."
 )
@@ -119,6 +121,23 @@ def npy(**options: Any) -> None:
 
 
 @import_group.command(
+    "zarr",
+    epilog="Examples: chunkstore import zarr train.zarr train.zarr.zip; "
+    "chunkstore import zarr all.zarr set x=train/images y=train/labels --split train=0.9,val=0.1",
+)
+@click.argument("arguments", nargs=-1, required=True, metavar="SOURCE OUT [NAME=PATH]...")
+@beside_option
+@array_options
+@report_errors
+def zarr_store(**options: Any) -> None:
+    """Bring the arrays of a zarr folder or zip, of format 2 or 3, into the file OUT.
+
+    Without NAME=PATH all arrays come over.
+    """
+    _run("zarr_store", "zarr", options)
+
+
+@import_group.command(
     epilog="Example: chunkstore import raw features.bin features.zarr.zip --dtype '<f4' --shape 512"
 )
 @click.argument("source", type=click.Path())
@@ -141,6 +160,8 @@ def raw(*, source: str, out: str, shape: str, **options: Any) -> None:
 def _run(module: str, name: str, options: dict[str, Any]) -> None:
     """Import or plan with the arguments of a command that names SOURCE, OUT and NAME=PATH."""
     sources, out, pairs = _places(options.pop("arguments"))
+    if len(sources) > 1 and name not in _TAKE_SEVERAL:
+        raise click.UsageError(f"there is one SOURCE and one OUT, got {len(sources) + 1} places")
     options["arrays"] = named_pairs(pairs, "an array") if pairs else None
     source: Any = sources[0] if len(sources) == 1 else list(sources)
     run_import(module, name, source, out, options)

@@ -62,7 +62,7 @@ def test_wrong_usage_ends_with_2_and_one_line(tmp_path, hdf5_file):
     assert "the fraction of 'a' must be a number" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["hdf5", "npy", "raw"])
+@pytest.mark.parametrize("command", ["hdf5", "npy", "raw", "zarr"])
 def test_each_command_has_an_example_in_its_help(command):
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -94,3 +94,15 @@ def test_raw_takes_a_shape(tmp_path):
         "raw", tmp_path / "a.bin", tmp_path / "b.zarr.zip", "--dtype", "f4", "--shape", "b"
     )
     assert "--shape is whole numbers" in result.stderr
+
+
+@pytest.mark.leaves_open("zarr keeps an event loop for the life of the process")
+def test_zarr_takes_paths_and_one_source(tmp_path):
+    import zarr
+
+    group = zarr.open_group(tmp_path / "a", mode="w")
+    group.create_array("train/x", data=np.arange(20))
+    assert run("zarr", tmp_path / "a", tmp_path / "a.zarr.zip", "x=train/x").exit_code == 0
+    assert list(cs.load(tmp_path / "a.zarr.zip")) == ["x"]
+    result = run("zarr", tmp_path / "a", tmp_path / "b", tmp_path / "c.zarr.zip")
+    assert result.exit_code == 2
