@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from chunkstore.errors import (
     ChunkStoreWarning,
     CorruptionError,
+    DirectoryGivenError,
     ExistingFileError,
     FormatError,
     IncompleteError,
+    MissingFileError,
 )
 from chunkstore.importing.digest import add_samples
 from chunkstore.importing.losses import MAX_LISTED, Losses
@@ -198,6 +200,7 @@ def find_position(
     if PROVENANCE in attributes:
         raise ValueError(f"the attribute {PROVENANCE!r} says what was imported; choose another")
     partial = os.fspath(out) + PARTIAL_SUFFIX
+    _check_place(Path(out))
     if Path(out).exists() and not overwrite:
         raise ExistingFileError(
             "the file exists already; overwrite=True (--overwrite) replaces it",
@@ -210,11 +213,17 @@ def find_position(
     about = found.pop(PROVENANCE, None)
     if not isinstance(about, dict) or _POSITION not in about:
         # Killed before its first checkpoint, an import leaves next to nothing.
-        return None if Path(partial).stat().st_size else Position()
+        if Path(partial).stat().st_size == 0:
+            return Position()
+        _refuse_partial(partial, out, overwrite=overwrite)
+        return None
     position = about.pop(_POSITION)
     if not resume:
         is_same = all(about.get(key) == provenance[key] for key in ("kind", "source"))
-        return Position() if is_same else None
+        if is_same:
+            return Position()
+        _refuse_partial(partial, out, overwrite=overwrite)
+        return None
     differences = [
         *_differences(about, _as_json(provenance)),
         *_differences(found, _as_json(attributes), "attributes"),
@@ -233,6 +242,29 @@ def find_position(
         os.fspath(out),
         errno=errno.EEXIST,
     )
+
+
+def _check_place(out: Path) -> None:
+    """Raise SystemCallError where no file can be made."""
+    if out.is_dir():
+        raise DirectoryGivenError("this is a folder; name a file", str(out), errno=errno.EISDIR)
+    if not out.parent.is_dir():
+        raise MissingFileError(
+            f"the file cannot be created: there is no folder {str(out.parent)!r}",
+            str(out),
+            errno=errno.ENOENT,
+        )
+
+
+def _refuse_partial(partial: str, out: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """Raise ExistingFileError for what another writer left unfinished, unless it may go."""
+    if not overwrite:
+        raise ExistingFileError(
+            f"{partial} is what another writer left unfinished; overwrite=True (--overwrite) "
+            "begins anew, once you are sure that nothing in it is wanted",
+            os.fspath(out),
+            errno=errno.EEXIST,
+        )
 
 
 class _Difference(NamedTuple):

@@ -51,8 +51,9 @@ if TYPE_CHECKING:
     from chunkstore.store.report import Problem
 
 # Streams of lz4 end with letters, those of zstd and zlib never with so many zeros. Content that is
-# copied may.
+# copied may, and so may streams of blosclz and snappy, which more often are left as they are.
 _CODED_END_ZEROS: Final = 64
+_OFTEN_LEFT: Final = frozenset({"blosclz", "snappy"})
 _FILES_AT_A_TIME: Final = 256
 _MAX_THREADS: Final = 8
 _HEAD: Final = np.dtype(
@@ -138,7 +139,8 @@ def _has_zero_end(
     reader: ChunkFileReader, chunk_index: int, head: Head, header: FrameHeader
 ) -> bool:
     """Say whether a frame ends in zeros that are perhaps not its own."""
-    least = TAIL_NBYTES if header.is_copied else _CODED_END_ZEROS
+    may_end_so = header.is_copied or header.codec in _OFTEN_LEFT
+    least = TAIL_NBYTES if may_end_so else _CODED_END_ZEROS
     if head.num_end_zeros < least or head.nbytes <= HEAD_NBYTES + least:
         return False
     if head.nbytes != PACK_HEADER_NBYTES + header.frame_nbytes:

@@ -264,3 +264,31 @@ def test_every_element_that_cannot_be_read_is_told_at_once(tmp_path):
     folder = write_objects(tmp_path / "x", ["a", np.zeros(3), "b", np.ones(2)])
     with pytest.raises(cs.ChunkStoreError, match=r"(?s)2 elements.*sample 1.*sample 3"):
         cs.import_bcolz(folder, tmp_path / "out.zarr.zip", allow_pickle=True)
+
+
+def broken_place(tmp_path, case):
+    """Return where an import cannot write."""
+    if case == "no folder":
+        return tmp_path / "no" / "such.zarr.zip"
+    out = tmp_path / "out.zarr.zip"
+    if case == "a folder":
+        out.mkdir()
+    else:
+        (tmp_path / "out.zarr.zip.partial").write_text("another writer's")
+    return out
+
+
+@pytest.mark.parametrize("case", ["no folder", "a folder", "a partial file"])
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_place_that_cannot_be_written_is_refused_alike_by_plan_and_import(tmp_path, case, resume):
+    folder = write_carray(tmp_path / "a", np.arange(30))
+    out = broken_place(tmp_path, case)
+    plan = plan_import(folder, out, resume=resume)
+    with pytest.raises(cs.SystemCallError) as failed:
+        cs.import_bcolz(folder, out, resume=resume)
+    assert plan.refused == (str(failed.value),)
+    if case == "a partial file":
+        assert (tmp_path / "out.zarr.zip.partial").read_text() == "another writer's"
+        assert plan_import(folder, out, resume=resume, overwrite=True).refused == ()
+        cs.import_bcolz(folder, out, resume=resume, overwrite=True)
+        assert cs.load(out)["a"].tolist() == list(range(30))
