@@ -39,10 +39,12 @@ if TYPE_CHECKING:
     from chunkstore.exporting.run import export
     from chunkstore.importers.bcolz.importing import import_bcolz
     from chunkstore.importers.bcolz.open import open_bcolz
+    from chunkstore.importers.cifar import import_cifar
     from chunkstore.importers.dask import from_dask
     from chunkstore.importers.hdf5 import import_hdf5
     from chunkstore.importers.images.importing import import_csv, import_images
     from chunkstore.importers.npy import import_npy
+    from chunkstore.importers.pickles import import_pickle
     from chunkstore.importers.raw import import_raw
     from chunkstore.importers.zarr_store import import_zarr
     from chunkstore.mixing import mix
@@ -76,10 +78,12 @@ __all__ = [
     "export",
     "from_dask",
     "import_bcolz",
+    "import_cifar",
     "import_csv",
     "import_hdf5",
     "import_images",
     "import_npy",
+    "import_pickle",
     "import_raw",
     "import_zarr",
     "load",
@@ -112,6 +116,8 @@ _LAZY = {
     "import_npy": "chunkstore.importers.npy",
     "import_raw": "chunkstore.importers.raw",
     "import_zarr": "chunkstore.importers.zarr_store",
+    "import_cifar": "chunkstore.importers.cifar",
+    "import_pickle": "chunkstore.importers.pickles",
     # A module. Not in __all__: a star import must neither need Keras nor hide it.
     "keras": "chunkstore.adapters.keras",
     "mean": "chunkstore.statistics",

@@ -138,6 +138,53 @@ def zarr_store(**options: Any) -> None:
 
 
 @import_group.command(
+    "pickle",
+    epilog="Examples: chunkstore import pickle train.pkl train.zarr.zip; "
+    "chunkstore import pickle mnist.pkl.gz mnist.zarr.zip x=0/0 y=0/1",
+)
+@click.argument("arguments", nargs=-1, required=True, metavar="SOURCE OUT [NAME=PATH]...")
+@beside_option
+@array_options
+@report_errors
+def pickles(**options: Any) -> None:
+    """Bring the arrays in a pickle into the file OUT; code in it is never run.
+
+    PATH is keys of dicts and places in tuples, joined by slashes.
+    """
+    _run("pickles", "pickle", options)
+
+
+@import_group.command(
+    "cifar10",
+    epilog="Examples: chunkstore import cifar10 cifar-10-python.tar.gz cifar; "
+    "chunkstore import cifar10 cifar-100-python.tar.gz set --split train=0.9,val=0.1 --stratify y",
+)
+@click.argument("source", type=click.Path())
+@click.argument("out", type=click.Path())
+@click.option("--part", type=click.Choice(["train", "test"]), help="Only this, into the file OUT.")
+@click.option(
+    "--layout",
+    type=click.Choice(["hwc", "chw"]),
+    default="hwc",
+    show_default=True,
+    help="Order of the axes.",
+)
+@click.option("--size", type=click.IntRange(min=32), help="Pad images to this height and width.")
+@click.option(
+    "--pad",
+    type=click.Choice(["channel-mean", "line-mean", "zero", "reflect"]),
+    default="channel-mean",
+    show_default=True,
+    help="What with.",
+)
+@array_options
+@report_errors
+def cifar10(*, source: str, out: str, **options: Any) -> None:
+    """Bring CIFAR-10 or CIFAR-100, SOURCE as it is downloaded, into files in the folder OUT."""
+    run_import("cifar", "cifar", source, out, options)
+
+
+@import_group.command(
     epilog="Example: chunkstore import raw features.bin features.zarr.zip --dtype '<f4' --shape 512"
 )
 @click.argument("source", type=click.Path())

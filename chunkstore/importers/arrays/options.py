@@ -175,9 +175,20 @@ class ArrayPlan:
 
 
 def plan_arrays(
-    samples: ArraySamples | FileSamples, out: str | os.PathLike[str], arguments: ImportArguments
+    samples: ArraySamples | FileSamples,
+    out: str | os.PathLike[str],
+    arguments: ImportArguments,
+    *,
+    makes_folder: bool = False,
 ) -> ArrayPlan:
     """Return what `import_arrays` would do; nothing is written.
+
+    Parameters
+    ----------
+    samples, out, arguments
+        See `import_arrays`.
+    makes_folder
+        Whether the folder of ``out`` would be made, as that of a split is.
 
     Raises
     ------
@@ -194,7 +205,8 @@ def plan_arrays(
             samples.classes(stratify)
         targets = [out] if split is None else [Path(out) / f"{name}.zarr.zip" for name in split]
         for target in targets:
-            check_import(samples, target, options)
+            is_made = makes_folder or split is not None
+            check_import(samples, _there(Path(target)) if is_made else target, options)
     except (ValueError, TypeError, KeyError, ChunkStoreError) as error:
         refused.append(str(error.args[0] if isinstance(error, KeyError) else error))
     return ArrayPlan(
@@ -206,3 +218,11 @@ def plan_arrays(
         samples.notes,
         tuple(refused),
     )
+
+
+def _there(target: Path) -> Path:
+    """Return a file that is as free as one in a folder that has yet to be made."""
+    if target.parent.is_dir():
+        return target
+    folder = next(parent for parent in target.absolute().parents if parent.is_dir())
+    return folder / f".{target.name}.planned"

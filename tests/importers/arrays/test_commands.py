@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 import chunkstore as cs
 from chunkstore.cli import main
+from tests.importers.cifar.test_cifar import members_of_10, write_archive
 from tests.support import require
 
 
@@ -62,7 +64,7 @@ def test_wrong_usage_ends_with_2_and_one_line(tmp_path, hdf5_file):
     assert "the fraction of 'a' must be a number" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["hdf5", "npy", "raw", "zarr"])
+@pytest.mark.parametrize("command", ["hdf5", "npy", "raw", "zarr", "pickle", "cifar10"])
 def test_each_command_has_an_example_in_its_help(command):
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -106,3 +108,19 @@ def test_zarr_takes_paths_and_one_source(tmp_path):
     assert list(cs.load(tmp_path / "a.zarr.zip")) == ["x"]
     result = run("zarr", tmp_path / "a", tmp_path / "b", tmp_path / "c.zarr.zip")
     assert result.exit_code == 2
+
+
+def test_cifar10_makes_a_folder_of_files(tmp_path):
+    members = members_of_10()
+    path = write_archive(tmp_path / "cifar-10-python.tar.gz", members)
+    assert run("cifar10", path, tmp_path / "plan", "--dry-run").exit_code == 0
+    assert run("cifar10", path, tmp_path / "set", "--size", "40").exit_code == 0
+    assert cs.load(tmp_path / "set" / "test.zarr.zip")["x"].shape == (20, 40, 40, 3)
+    assert not (tmp_path / "plan").exists()
+
+
+def test_pickle_takes_paths(tmp_path):
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(((np.zeros((5, 2)), np.arange(5)),)))
+    pairs = ("x=0/0", "y=0/1")
+    assert run("pickle", tmp_path / "a.pkl", tmp_path / "a.zarr.zip", *pairs).exit_code == 0
+    assert cs.load(tmp_path / "a.zarr.zip")["y"].sum() == 10

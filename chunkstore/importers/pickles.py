@@ -1,0 +1,193 @@
+"""How do the arrays in a pickle become one file, with nothing of it run?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chunkstore.errors import UnsupportedError
+from chunkstore.importers.arrays.attributes import json_attributes
+from chunkstore.importers.arrays.column import MemoryColumn
+from chunkstore.importers.arrays.files import default_name, file_identity
+from chunkstore.importers.arrays.options import import_arrays, plan_arrays
+from chunkstore.importers.arrays.samples import ArraySamples
+from chunkstore.importers.pickles_arrays import read_pickle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Unpack
+
+    from numpy.typing import NDArray
+
+    from chunkstore.importers.arrays.options import ArrayPlan, ImportArguments, Imported
+
+
+def import_pickle(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    arrays: Mapping[str, str] | Sequence[str] | None = None,
+    beside: Sequence[str] = (),
+    **options: Unpack[ImportArguments],
+) -> Imported:
+    """Bring the arrays in a pickle into one file; code in it is never run.
+
+    Parameters
+    ----------
+    source
+        A pickle of any protocol, also of Python 2, plain or packed by gzip, bzip2 or xz. It holds
+        NumPy arrays, lists of numbers or text, or dicts, lists and tuples of these.
+    out
+        The new file, or with ``split`` the folder of the new files.
+    arrays
+        Paths of arrays in the pickle by the names that they get: keys of dicts and places in tuples
+        joined by ``/``. Of ``((x_train, y_train), (x_test, y_test))``, ``{"x": "0/0", "y": "0/1"}``
+        takes the first pair. By default all arrays, under their paths; a single array is called
+        as the file.
+    beside
+        Names of arrays that are no samples and have any length; they are stored as they are. Single
+        values become attributes.
+    options
+        How the file is stored and the import done: ``codec``, ``level``, ``chunk_nbytes``,
+        ``chunk_length``, ``attributes``, ``shuffle``, ``seed``, ``split``, ``stratify``,
+        ``threads``, ``verify``, ``resume``, ``overwrite``, ``progress``; see
+        `chunkstore.importers.arrays.options.ImportArguments`.
+
+    Returns
+    -------
+    report
+        What was done; with ``split`` a dict of reports by part.
+
+    Raises
+    ------
+    UnsupportedError
+        The pickle asks for anything but arrays and plain values; says for what.
+    CorruptionError
+        It is damaged.
+    KeyError
+        There is no such path; lists those that there are.
+    ValueError
+        Arrays of different lengths, lists that are no arrays, or names that cannot be.
+    ChunkStoreError
+        See `chunkstore.create`.
+
+    Notes
+    -----
+    A pickle can only be read as a whole: it is in memory while it is imported.
+
+    Examples
+    --------
+    >>> import pickle, numpy as np, chunkstore as cs
+    >>> with open("train.pkl", "wb") as file:
+    ...     pickle.dump({"x": np.zeros((3, 2)), "y": [1, 0, 1]}, file)
+    >>> report = cs.import_pickle("train.pkl", "train.zarr.zip")
+    >>> cs.load("train.zarr.zip")["y"].tolist()
+    [1, 0, 1]
+    """
+    with open_pickle(source, arrays=arrays, beside=beside) as samples:
+        return import_arrays(samples, out, options)
+
+
+def plan_pickle(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    arrays: Mapping[str, str] | Sequence[str] | None = None,
+    beside: Sequence[str] = (),
+    **options: Unpack[ImportArguments],
+) -> ArrayPlan:
+    """Return what `import_pickle` would do with the same arguments; nothing is written."""
+    with open_pickle(source, arrays=arrays, beside=beside) as samples:
+        return plan_arrays(samples, out, options)
+
+
+def open_pickle(
+    source: str | os.PathLike[str],
+    *,
+    arrays: Mapping[str, str] | Sequence[str] | None = None,
+    beside: Sequence[str] = (),
+) -> ArraySamples:
+    """Return the arrays in a pickle as samples; see `import_pickle`."""
+    place = os.fspath(source)
+    identity = file_identity(place)
+    found = dict(_leaves(read_pickle(place), ""))
+    if list(found) == [""]:
+        found = {default_name(place): found[""]}
+    if arrays is None:
+        chosen = found
+    else:
+        wanted = arrays if isinstance(arrays, Mapping) else {path: path for path in arrays}
+        for path in wanted.values():
+            if path not in found:
+                raise KeyError(f"{place}: there is no array {path!r}, only {', '.join(found)}")
+        chosen = {name: found[path] for name, path in wanted.items()}
+    notes: list[str] = []
+    values = {name: _as_array(value, place, name) for name, value in chosen.items()}
+    scalars = {name: array[()] for name, array in values.items() if not array.ndim}
+    values = {name: array for name, array in values.items() if array.ndim}
+    if unknown := [name for name in beside if name not in values]:
+        raise KeyError(f"beside= names {unknown[0]!r}; there are {', '.join(values)}")
+    return ArraySamples(
+        "pickle",
+        place,
+        {
+            name: MemoryColumn(f"{place}: {name!r}", array)
+            for name, array in values.items()
+            if name not in beside
+        },
+        unaligned={name: values[name] for name in beside},
+        attributes=json_attributes(scalars, place, notes, of_file=True),
+        notes=notes,
+        identity=identity,
+    )
+
+
+def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
+    """Return what is an array or could be one, with its path."""
+    if isinstance(value, dict):
+        return [
+            leaf
+            for key, item in value.items()
+            for leaf in _leaves(item, f"{path}/{key}" if path else str(key))
+        ]
+    holds_parts = isinstance(value, tuple) or (
+        isinstance(value, list) and any(isinstance(item, np.ndarray | dict) for item in value)
+    )
+    if holds_parts:
+        return [
+            leaf
+            for i, item in enumerate(value)
+            for leaf in _leaves(item, f"{path}/{i}" if path else str(i))
+        ]
+    return [(path, value)]
+
+
+def _as_array(value: Any, place: str, name: str) -> NDArray[Any]:
+    """Return a leaf as an array.
+
+    Raises
+    ------
+    UnsupportedError
+        It is none.
+    """
+    if isinstance(value, np.ndarray):
+        return value.astype(value.dtype.newbyteorder("="), copy=False)
+    if isinstance(value, list) and value and all(type(item) is bytes for item in value):
+        # Python 2 wrote its text so.
+        try:
+            value = [item.decode("utf-8") for item in value]
+        except UnicodeDecodeError:
+            value = [item.decode("latin-1") for item in value]
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise UnsupportedError(f"{place}: {name!r} is a list that is no array: {error}") from None
+    if array.dtype.hasobject:
+        kinds = sorted({type(item).__name__ for item in array.reshape(-1).tolist()})[:5]
+        raise UnsupportedError(f"{place}: {name!r} is no array but holds {', '.join(kinds)}")
+    return array

@@ -1,0 +1,154 @@
+"""Claims about pickles of arrays: exact, and never run."""
+
+from __future__ import annotations
+
+import bz2
+import collections
+import gzip
+import lzma
+import os
+import pickle
+import subprocess
+
+import numpy as np
+import pytest
+
+import chunkstore as cs
+from chunkstore.importers.pickles_arrays import load_arrays
+from tests.importers.pickles import python2
+
+ARRAYS = {
+    "wide": np.arange(6, dtype=">i4").reshape(2, 3),
+    "fortran": np.asfortranarray(np.ones((3, 4), "f2")),
+    "strided": np.arange(20)[::2],
+    "date": np.array(["2020-01-01"], "M8[D]"),
+    "steps": np.array([3], "m8[25us]"),
+    "structure": np.array([(1, 2.0)], [("a", "i2"), ("b", ">f4")]),
+    "text": np.array(["ab", "grün"]),
+    "bytes": np.array([b"a", b"bcd"]),
+    "bool": np.array([True, False]),
+    "complex": np.array([1 + 2j]),
+    "empty": np.zeros((0, 3)),
+}
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_arrays_of_every_protocol_are_read_exactly(protocol):
+    given = ARRAYS | {"more": [ARRAYS["wide"], (1.5, "x")], "scalar": np.float32(2.5)}
+    loaded = load_arrays(pickle.dumps(collections.OrderedDict(given), protocol))
+    assert list(loaded) == list(given)
+    for name, values in ARRAYS.items():
+        assert loaded[name].dtype == values.dtype
+        np.testing.assert_array_equal(loaded[name], values)
+    assert loaded["more"][1] == (1.5, "x")
+    assert loaded["scalar"] == 2.5
+    plain = pickle.loads(pickle.dumps(given, protocol))
+    np.testing.assert_array_equal(loaded["wide"], plain["wide"])
+
+
+def test_pickles_of_python_2_are_read_as_python_reads_them(tmp_path):
+    given = {"x": np.arange(400, dtype="<f4").reshape(20, 20), "y": list(range(20)), "k": "grün"}
+    raw = python2.dumps(given)
+    expected = pickle.loads(raw, encoding="latin-1")
+    (tmp_path / "a.pkl").write_bytes(raw)
+    cs.import_pickle(tmp_path / "a.pkl", tmp_path / "a.zarr.zip")
+    loaded = cs.load(tmp_path / "a.zarr.zip")
+    np.testing.assert_array_equal(loaded["x"], expected["x"])
+    assert loaded["y"].tolist() == expected["y"]
+
+
+@pytest.mark.parametrize(
+    "opener", [open, gzip.open, bz2.open, lzma.open], ids=["plain", "gz", "bz2", "xz"]
+)
+def test_nested_pairs_are_chosen_by_their_places(tmp_path, opener):
+    rng = np.random.default_rng(0)
+    parts = tuple((rng.integers(0, 255, (n, 4, 4), "u1"), np.arange(n)) for n in (30, 10))
+    with opener(tmp_path / "mnist.pkl.gz", "wb") as file:
+        pickle.dump(parts, file)
+    for i, part in enumerate(parts):
+        out = tmp_path / f"{i}.zarr.zip"
+        cs.import_pickle(tmp_path / "mnist.pkl.gz", out, arrays={"x": f"{i}/0", "y": f"{i}/1"})
+        np.testing.assert_array_equal(cs.load(out)["x"], part[0])
+        np.testing.assert_array_equal(cs.load(out)["y"], part[1])
+    with pytest.raises(ValueError, match="must have one length"):
+        cs.import_pickle(tmp_path / "mnist.pkl.gz", tmp_path / "c.zarr.zip")
+    with pytest.raises(KeyError, match="no array '2/0', only 0/0, 0/1, 1/0, 1/1"):
+        cs.import_pickle(tmp_path / "mnist.pkl.gz", tmp_path / "c.zarr.zip", arrays=["2/0"])
+
+
+class Evil:
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+HOSTILE = {
+    "system": Evil(os.system, "touch was_run"),
+    "popen": Evil(subprocess.Popen, ["touch", "was_run"]),
+    "eval": Evil(eval, "open('was_run', 'w')"),
+    "getattr": Evil(getattr, int, "from_bytes"),
+    "numpy-load": Evil(np.load, "x"),
+    "in-array": np.array([Evil(os.system, "touch was_run")], object),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_nothing_in_a_pickle_is_run(tmp_path, monkeypatch, name, protocol):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps({"x": HOSTILE[name]}, protocol))
+    with pytest.raises(cs.UnsupportedError, match=r"a\.pkl"):
+        cs.import_pickle(path, tmp_path / "a.zarr.zip")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.pkl"]
+
+
+def crafted(shape, raw, code="f4"):
+    """Return a pickle of an array of which shape and bytes need not fit."""
+    good = python2.array(np.zeros(1, code))
+    start = good.index(b"(J")
+    stop = good.index(b"tcnumpy\ndtype") + 1
+    good = good[:start] + b"(" + b"".join(map(python2.integer, shape)) + b"t" + good[stop:]
+    end = good.rindex(b"\x89") + 1
+    return b"\x80\x02" + good[:end] + python2.text(raw) + b"tb."
+
+
+@pytest.mark.parametrize(
+    ("shape", "raw"),
+    [((1 << 30, 1 << 20), b"1234"), ((-1,), b""), ((2,), b"1234"), ((1,), b"12345678")],
+    ids=["huge", "negative", "short", "long"],
+)
+def test_an_array_is_made_of_bytes_that_are_there(shape, raw):
+    with pytest.raises(cs.CorruptionError, match="damaged"):
+        load_arrays(crafted(shape, raw))
+    assert load_arrays(crafted((1,), b"1234")).shape == (1,)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_damaged_pickle_is_an_error_of_ours(seed):
+    rng = np.random.default_rng(seed)
+    raw = pickle.dumps(ARRAYS, 2)
+    for _ in range(200):
+        broken = bytearray(raw[: rng.integers(1, len(raw) + 1)])
+        for place in rng.integers(0, len(broken), 3):
+            broken[place] = rng.integers(0, 256)
+        try:
+            load_arrays(bytes(broken))
+        except cs.ChunkStoreError:
+            continue
+
+
+def test_what_is_no_array_is_named(tmp_path):
+    for name, value, message in (
+        ("ragged", [[1, 2], [3]], "list that is no array"),
+        ("none", [1, None], "holds NoneType, int"),
+    ):
+        path = tmp_path / f"{name}.pkl"
+        path.write_bytes(pickle.dumps({name: value}))
+        with pytest.raises(cs.UnsupportedError, match=f"'{name}' is .*{message}"):
+            cs.import_pickle(path, tmp_path / "a.zarr.zip")
+    (tmp_path / "cut.pkl.gz").write_bytes(gzip.compress(pickle.dumps(ARRAYS))[:100])
+    with pytest.raises(cs.CorruptionError, match=r"cut\.pkl\.gz"):
+        cs.import_pickle(tmp_path / "cut.pkl.gz", tmp_path / "a.zarr.zip")
