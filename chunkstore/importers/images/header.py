@@ -35,6 +35,9 @@ _ORIENTATION: Final = 0x0112
 # Orientations of EXIF that exchange rows and columns.
 _TURNED: Final = range(5, 9)
 _SHOWN_NBYTES: Final = 12
+_PNG_SIGNATURE_NBYTES: Final = 8
+# Chunks that hold EXIF, or XMP as text.
+_PNG_EXIF: Final = frozenset({b"eXIf", b"iTXt", b"tEXt", b"zTXt"})
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def open_image(content: Any, path: str) -> tuple[Image.Image, Header]:
     file = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
         image = Image.open(file, formats=FORMATS)
-        header = _header_of(image)
+        header = _header_of(image, file)
     except Image.UnidentifiedImageError:
         file.seek(0)
         start = file.read(_SHOWN_NBYTES)
@@ -136,8 +139,14 @@ def damaged(error: BaseException, path: str) -> ChunkStoreError:
     return CorruptionError(f"the image is damaged: {words}", path)
 
 
-def _header_of(image: Image.Image) -> Header:
-    exif = image.getexif()
+def _header_of(image: Image.Image, file: Any) -> Header:
+    # First, for it is gone once pixels are decoded.
+    bits = _bits(image)
+    if image.format == "PNG" and not _has_late_exif(file):
+        # Pillow's own method of PNGs decodes all pixels to see whether EXIF comes behind them.
+        exif = Image.Image.getexif(image)
+    else:
+        exif = image.getexif()
     orientation = exif.get(_ORIENTATION, 1)
     if not isinstance(orientation, int) or not 1 <= orientation <= 8:
         orientation = 1
@@ -150,12 +159,32 @@ def _header_of(image: Image.Image) -> Header:
         mode=image.mode,
         height=height,
         width=width,
-        bits=_bits(image),
+        bits=bits,
         orientation=orientation,
         # The further images of an MPO are other views of the first one.
         is_animated=image.format != "MPO" and bool(getattr(image, "is_animated", False)),
         has_alpha=image.has_transparency_data,
     )
+
+
+def _has_late_exif(file: Any) -> bool:
+    """Return whether a PNG may tell its orientation behind its pixels; the place is kept."""
+    place = file.tell()
+    is_behind = False
+    try:
+        file.seek(_PNG_SIGNATURE_NBYTES)
+        while len(head := file.read(8)) == 8:
+            nbytes, kind = struct.unpack(">I4s", head)
+            if is_behind and kind in _PNG_EXIF:
+                return True
+            if kind == b"IEND":
+                break
+            is_behind = is_behind or kind == b"IDAT"
+            # Behind the checksum.
+            file.seek(nbytes + 4, io.SEEK_CUR)
+    finally:
+        file.seek(place)
+    return False
 
 
 def _bits(image: Image.Image) -> int:

@@ -7,7 +7,7 @@ resized on all cores, and written in an order that is mixed for good.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from chunkstore.importers.images.checking import Checked, check_files, raise_problems
@@ -455,4 +455,9 @@ def _import(
         split=prepared.split,
         stratify=prepared.classes,
     )
+    # What was left out is known before the first sample, and of no part of a split alone.
+    reports = {
+        name: replace(report, notes=(*listing.notes, *report.notes))
+        for name, report in reports.items()
+    }
     return reports[""] if prepared.split is None else reports
