@@ -63,6 +63,8 @@ def diagnose(loader: Loader, setup: LoaderSetup, labels: str | None) -> Diagnosi
     order = setup.order
     lanes, batch_samples = order.lanes, min(order.batch, loader.num_samples)
     window = mean_window(setup.budget.window, num_units=num_units, lanes=lanes)
+    # A batch that is larger than a window has all of several.
+    window = max(window, batch_samples * num_units / max(lanes * loader.num_samples, 1))
     # Units that come together: neighbours in one run and one window.
     together = min(order.run or 1, math.ceil(window))
     num_groups = -(-num_units // together)

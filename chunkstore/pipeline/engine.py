@@ -101,6 +101,10 @@ class Engine:
             if thread is not threading.current_thread() and thread.ident is not None:
                 thread.join(timeout)
         self._drop_jobs()
+        # An interrupt may have come while a thread was started, which is not joined then: it finds
+        # what ends it whenever it looks.
+        for _ in self._threads:
+            self._jobs.put(None)
 
     def fail(self, error: BaseException) -> None:
         """Keep the first error for the consumer and end the threads.

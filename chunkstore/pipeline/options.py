@@ -121,6 +121,6 @@ def _whole_key(name: str, value: Any) -> int:
 
 
 def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         choices = f"{', '.join(map(repr, allowed[:-1]))} or {allowed[-1]!r}"
         raise ValueError(f"{name} must be {choices}, got {value!r}")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 # A piece of an epoch's plan takes about 100 bytes.
-_MAX_PIECES: Final = 1 << 24
+_MAX_PIECES: Final = 1 << 22
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ class ArrayReader:
         check: bool = True,
         entries: EntryReader | None = None,
     ) -> None:
+        file.check_open()
         self._file = file
         self._node = node
         self._metadata = node.metadata

@@ -137,7 +137,7 @@ def test_a_balanced_batch_is_worth_about_what_is_measured():
 
 def test_a_doubtful_correlation_is_called_doubtful_and_not_warned_of():
     # Few units of few samples.
-    data = data_of(np.arange(24) // 3 % 2, unit=4)
+    data = data_of(np.arange(72) // 9 % 2, unit=12)
     with (
         Loader(data, ("x", "y"), batch_size=12, window=1) as loader,
         warnings.catch_warnings(),
@@ -152,10 +152,10 @@ def test_a_doubtful_correlation_is_called_doubtful_and_not_warned_of():
 
 def test_no_doubt_is_left_out_of_a_warning():
     # Worth less than half by the estimate, but not by one two standard errors better.
-    labels = np.random.Generator(np.random.Philox(2)).integers(0, 2, 100)
-    labels[:50] |= np.random.Generator(np.random.Philox(4)).integers(0, 2, 50)
-    found = diagnose(data_of(labels, unit=5), batch_size=100, window=1)
-    assert found.effective_batch_size < 50 < found.most_effective
+    labels = np.random.Generator(np.random.Philox(3)).integers(0, 2, 400)
+    labels[:200] |= np.random.Generator(np.random.Philox(13)).integers(0, 2, 200)
+    found = diagnose(data_of(labels, unit=20), batch_size=20, window=1)
+    assert found.effective_batch_size < 10 < found.most_effective
     assert not found.is_poor
     assert found.verdict == "unknown"
 
@@ -359,3 +359,19 @@ def test_labels_of_very_many_tiny_samples_are_read_whatever_the_memory(tmp_path)
     cs.save(path, {"x": labels, "y": labels})
     with cs.open(path) as store, Loader(store, "y", batch_size=64, memory="40MiB") as loader:
         assert not loader.diagnose("y").is_poor
+
+
+@pytest.mark.parametrize(("window", "batch_size"), [(1, 640), (1, 3200), (4, 1280)])
+def test_a_batch_larger_than_a_window_has_all_of_several(window, batch_size):
+    labels = np.repeat(np.arange(100), 64)
+    found = diagnose(data_of(labels, unit=64), batch_size=batch_size, window=window)
+    num_units = batch_size // 64
+    assert found.distinct_units == pytest.approx(num_units, rel=0.01)
+    assert num_units <= found.effective_batch_size < 2 * num_units
+    assert found.expected_entropy == pytest.approx(found.measured_entropy, rel=0.05)
+
+
+def test_a_batch_of_the_whole_set_is_not_poor():
+    labels = np.repeat(np.arange(100), 64)
+    found = diagnose(data_of(labels, unit=64), batch_size=6400, window=1)
+    assert (found.effective_batch_size, found.is_poor) == (6400, False)

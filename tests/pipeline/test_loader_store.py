@@ -216,3 +216,10 @@ def test_an_array_in_memory_that_is_wider_than_the_stored_one_has_chunks_of_its_
 def test_a_few_samples_in_memory_need_a_few_bytes():
     with Loader({"y": np.arange(10)}, "y", batch_size=2, memory="1KiB") as loader:
         assert sorted(np.concatenate(list(loader)).tolist()) == list(range(10))
+
+
+def test_a_closed_store_is_refused_when_the_loader_is_made(file):
+    store = cs.open(file)
+    store.close()
+    with pytest.raises(ValueError, match="the store is closed"):
+        Loader(store, "x", batch_size=8)

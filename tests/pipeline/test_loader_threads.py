@@ -232,6 +232,32 @@ def test_threads_are_named_and_as_many_as_asked():
     loader.close()
 
 
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_an_interrupt_while_a_thread_is_started_leaves_none_behind(monkeypatch, after):
+    start = threading.Thread.start
+    begun = []
+
+    def interrupted(thread):
+        # As when Ctrl-C comes behind the start of the system's thread, before Python's own knows.
+        if thread.name.startswith("chunkstore-reader"):
+            begun.append(thread)
+            if len(begun) > after:
+                late = threading.Timer(0.2, start, (thread,))
+                late.daemon = True
+                start(late)
+                raise KeyboardInterrupt
+        start(thread)
+
+    loader, _ = make(threads=3)
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(iter(loader))
+    monkeypatch.undo()
+    loader.close()
+    time.sleep(0.5)
+    wait_for_no_readers()
+
+
 def test_threads_start_with_the_first_batch():
     loader, _ = make()
     iterator = iter(loader)

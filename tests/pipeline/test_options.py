@@ -81,3 +81,9 @@ def test_a_batch_that_no_memory_holds_is_refused_at_once():
 def test_an_epoch_that_nothing_could_plan_is_refused_at_once():
     with pytest.raises(ValueError, match="epoch_samples=1000000000000 would read 25000000001 chun"):
         Loader(ARRAYS, "y", batch_size=4, weights=np.ones(40), epoch_samples=10**12)
+
+
+@pytest.mark.parametrize("name", ["io", "last", "on_corrupt"])
+def test_a_choice_of_another_type_is_refused_by_name(name):
+    with pytest.raises(ValueError, match=f"^{name} must be '"):
+        Loader(ARRAYS, "y", batch_size=4, **{name: np.zeros(3)})
