@@ -17,7 +17,10 @@ import pytest
 from tests.support import REPOSITORY, require
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
-NEEDS = {"03_torch_and_resuming": ("torch", "skimage", "sklearn")}
+NEEDS = {
+    "03_torch_and_resuming": ("torch", "skimage", "sklearn"),
+    "05_from_a_folder_of_photographs": ("keras", "skimage", "simplejpeg"),
+}
 NEEDS_ELSE = ("keras", "skimage", "sklearn")
 NAMES = [path.stem for path in NOTEBOOKS]
 
@@ -43,6 +46,7 @@ def test_there_are_notebooks():
         "02_features_to_disk",
         "03_torch_and_resuming",
         "04_from_a_bcolz_folder",
+        "05_from_a_folder_of_photographs",
     ]
 
 
