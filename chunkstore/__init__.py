@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from chunkstore.importers.dask import from_dask
     from chunkstore.importers.hdf5 import import_hdf5
     from chunkstore.importers.images.importing import import_csv, import_images
+    from chunkstore.importers.iterables import from_iter
+    from chunkstore.importers.iterables_files import from_files
     from chunkstore.importers.npy import import_npy
     from chunkstore.importers.pickles import import_pickle
     from chunkstore.importers.raw import import_raw
@@ -77,6 +79,8 @@ __all__ = [
     "defaults",
     "export",
     "from_dask",
+    "from_files",
+    "from_iter",
     "import_bcolz",
     "import_cifar",
     "import_csv",
@@ -118,6 +122,8 @@ _LAZY = {
     "import_zarr": "chunkstore.importers.zarr_store",
     "import_cifar": "chunkstore.importers.cifar",
     "import_pickle": "chunkstore.importers.pickles",
+    "from_files": "chunkstore.importers.iterables_files",
+    "from_iter": "chunkstore.importers.iterables",
     # A module. Not in __all__: a star import must neither need Keras nor hide it.
     "keras": "chunkstore.adapters.keras",
     "mean": "chunkstore.statistics",

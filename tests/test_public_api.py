@@ -33,6 +33,8 @@ PUBLIC_NAMES = [
     "defaults",
     "export",
     "from_dask",
+    "from_files",
+    "from_iter",
     "import_bcolz",
     "import_cifar",
     "import_csv",
