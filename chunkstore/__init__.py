@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from chunkstore.importers.iterables import from_iter
     from chunkstore.importers.iterables_files import from_files
     from chunkstore.importers.npy import import_npy
+    from chunkstore.importers.parquet import import_parquet
     from chunkstore.importers.pickles import import_pickle
     from chunkstore.importers.raw import import_raw
     from chunkstore.importers.zarr_store import import_zarr
@@ -87,6 +88,7 @@ __all__ = [
     "import_hdf5",
     "import_images",
     "import_npy",
+    "import_parquet",
     "import_pickle",
     "import_raw",
     "import_zarr",
@@ -124,6 +126,7 @@ _LAZY = {
     "import_pickle": "chunkstore.importers.pickles",
     "from_files": "chunkstore.importers.iterables_files",
     "from_iter": "chunkstore.importers.iterables",
+    "import_parquet": "chunkstore.importers.parquet",
     # A module. Not in __all__: a star import must neither need Keras nor hide it.
     "keras": "chunkstore.adapters.keras",
     "mean": "chunkstore.statistics",

@@ -41,6 +41,7 @@ PUBLIC_NAMES = [
     "import_hdf5",
     "import_images",
     "import_npy",
+    "import_parquet",
     "import_pickle",
     "import_raw",
     "import_zarr",

@@ -185,6 +185,21 @@ def cifar10(*, source: str, out: str, **options: Any) -> None:
 
 
 @import_group.command(
+    epilog="Examples: chunkstore import parquet train.parquet train.zarr.zip; "
+    "chunkstore import parquet parts/ train.zarr.zip x=pixels y=label"
+)
+@click.argument("arguments", nargs=-1, required=True, metavar="SOURCE... OUT [NAME=COLUMN]...")
+@array_options
+@report_errors
+def parquet(**options: Any) -> None:
+    """Bring columns of parquet and arrow files, or folders of them, into the file OUT.
+
+    Without NAME=COLUMN all columns come over.
+    """
+    _run("parquet", "parquet", options)
+
+
+@import_group.command(
     epilog="Example: chunkstore import raw features.bin features.zarr.zip --dtype '<f4' --shape 512"
 )
 @click.argument("source", type=click.Path())

@@ -38,6 +38,9 @@ class Column(ABC):
     Threads: `read_into` is safe in several.
     """
 
+    # Whether texts may be read into memory for longer ones.
+    is_text = False
+
     def __init__(
         self,
         place: str,
@@ -244,7 +247,7 @@ class JoinedColumn(Column):
         super().__init__(
             place,
             (int(self._bounds[-1]), *first.shape[1:]),
-            first.dtype,
+            max((column.dtype for column in columns), key=lambda dtype: dtype.itemsize),
             chunk_length=_common_chunk_length(columns),
             attributes=first.attributes,
         )
@@ -270,7 +273,12 @@ class JoinedColumn(Column):
 
 def _check_equal(columns: Sequence[Column]) -> None:
     first = columns[0]
-    wrong = [c for c in columns if (c.shape[1:], c.dtype) != (first.shape[1:], first.dtype)]
+    wrong = [
+        column
+        for column in columns
+        if column.shape[1:] != first.shape[1:]
+        or (column.dtype != first.dtype and not (column.is_text and first.is_text))
+    ]
     if wrong:
         shown = [f"{c.place}: {described(c)}" for c in wrong[:10]]
         more = f"\n  and {len(wrong) - 10} more" if len(wrong) > 10 else ""

@@ -47,6 +47,8 @@ class TextColumn(Column):
         Bytes are no UTF-8.
     """
 
+    is_text = True
+
     def __init__(
         self,
         place: str,

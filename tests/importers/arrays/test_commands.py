@@ -64,7 +64,7 @@ def test_wrong_usage_ends_with_2_and_one_line(tmp_path, hdf5_file):
     assert "the fraction of 'a' must be a number" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["hdf5", "npy", "raw", "zarr", "pickle", "cifar10"])
+@pytest.mark.parametrize("command", ["hdf5", "npy", "raw", "zarr", "pickle", "cifar10", "parquet"])
 def test_each_command_has_an_example_in_its_help(command):
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -124,3 +124,10 @@ def test_pickle_takes_paths(tmp_path):
     pairs = ("x=0/0", "y=0/1")
     assert run("pickle", tmp_path / "a.pkl", tmp_path / "a.zarr.zip", *pairs).exit_code == 0
     assert cs.load(tmp_path / "a.zarr.zip")["y"].sum() == 10
+
+
+def test_parquet_takes_columns(tmp_path):
+    pa, pq = require("pyarrow"), require("pyarrow.parquet")
+    pq.write_table(pa.table({"a": [1, 2], "b": [3, 4]}), tmp_path / "a.parquet")
+    assert run("parquet", tmp_path / "a.parquet", tmp_path / "a.zarr.zip", "y=b").exit_code == 0
+    assert cs.load(tmp_path / "a.zarr.zip")["y"].tolist() == [3, 4]

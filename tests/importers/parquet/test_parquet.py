@@ -1,0 +1,166 @@
+"""Claims about parquet and arrow files, against pyarrow and pandas."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import pytest
+
+import chunkstore as cs
+from tests.support import require
+
+pa = require("pyarrow")
+pq = require("pyarrow.parquet")
+feather = require("pyarrow.feather")
+
+N = 100
+RNG = np.random.default_rng(0)
+NUMBERS = {
+    **{
+        f"{kind}{bits}": np.arange(N).astype(f"{kind}{bits // 8}")
+        for kind in "iu"
+        for bits in (8, 16, 32, 64)
+    },
+    **{f"f{bits}": RNG.normal(size=N).astype(f"f{bits // 8}") for bits in (16, 32, 64)},
+    "bool": np.arange(N) % 3 == 0,
+    "time": np.arange(N).astype("M8[us]"),
+    "span": np.arange(N).astype("m8[ms]"),
+    "date": np.arange(N).astype("M8[D]"),
+}
+
+
+def write(path, table, **options):
+    if path.suffix == ".parquet":
+        pq.write_table(table, path, **options)
+    elif path.suffix == ".feather":
+        feather.write_feather(table, path, chunksize=options.get("row_group_size"))
+    else:
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table, max_chunksize=options.get("row_group_size"))
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow", "feather"])
+@pytest.mark.parametrize("rows", [7, 1000], ids=["groups", "group"])
+def test_columns_of_numbers_and_times_keep_type_and_value(tmp_path, ending, rows):
+    path = tmp_path / f"a.{ending}"
+    write(path, pa.table(NUMBERS), row_group_size=rows)
+    cs.import_parquet(path, tmp_path / "a.zarr.zip", threads=3, chunk_length=16)
+    loaded = cs.load(tmp_path / "a.zarr.zip")
+    table = feather.read_table(path) if ending == "feather" else None
+    assert table is None or table.num_rows == N
+    for name, values in NUMBERS.items():
+        assert loaded[name].dtype == values.dtype
+        np.testing.assert_array_equal(loaded[name], values)
+
+
+def test_lists_tensors_text_and_bytes_become_arrays(tmp_path):
+    x = RNG.normal(size=(N, 3, 4)).astype("f4")
+    texts = [f"text {'ü' * (i % 5)}" for i in range(N)]
+    tensor = pa.FixedShapeTensorArray.from_numpy_ndarray(x)
+    fixed = pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), 12)
+    table = pa.table(
+        {
+            "tensor": tensor,
+            "fixed": fixed,
+            "lists": x.reshape(N, 12).tolist(),
+            "nested": x.tolist(),
+            "text": texts,
+            "category": pa.array(texts).dictionary_encode(),
+            "code": pa.array([b"%03d" % i for i in range(N)], pa.binary(3)),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=13)
+    cs.import_parquet(tmp_path / "a.parquet", tmp_path / "a.zarr.zip")
+    loaded = cs.load(tmp_path / "a.zarr.zip")
+    np.testing.assert_array_equal(loaded["tensor"], x)
+    np.testing.assert_array_equal(loaded["fixed"], x.reshape(N, 12))
+    np.testing.assert_array_equal(loaded["lists"], x.reshape(N, 12).astype("f8"))
+    np.testing.assert_array_equal(loaded["nested"], x.astype("f8"))
+    assert loaded["text"].tolist() == loaded["category"].tolist() == texts
+    assert loaded["code"].tolist() == [b"%03d" % i for i in range(N)]
+
+
+def test_a_table_of_pandas_comes_over_with_columns_chosen(tmp_path):
+    pandas = require("pandas")
+    frame = pandas.DataFrame({"a": np.arange(N), "b": RNG.normal(size=N), "c": ["k"] * N})
+    frame.to_parquet(tmp_path / "a.parquet")
+    cs.import_parquet(tmp_path / "a.parquet", tmp_path / "a.zarr.zip", arrays={"y": "b"})
+    loaded = cs.load(tmp_path / "a.zarr.zip")
+    assert list(loaded) == ["y"]
+    np.testing.assert_array_equal(loaded["y"], pandas.read_parquet(tmp_path / "a.parquet")["b"])
+
+
+def test_files_of_a_folder_follow_each_other_and_split(tmp_path):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for i in range(12):
+        table = pa.table({"n": np.arange(10 * i, 10 * i + 10), "t": [f"{i}"] * 10})
+        pq.write_table(table, folder / f"part-{i}.parquet", row_group_size=4)
+    cs.import_parquet(folder, tmp_path / "a.zarr.zip")
+    loaded = cs.load(tmp_path / "a.zarr.zip")
+    assert loaded["n"].tolist() == list(range(120))
+    assert loaded["t"][-1] == "11"
+    reports = cs.import_parquet(
+        folder, tmp_path / "set", split={"train": 0.7, "val": 0.3}, shuffle=True, stratify="t"
+    )
+    parts = [cs.load(report.path) for report in reports.values()]
+    assert sorted(np.concatenate([part["n"] for part in parts]).tolist()) == list(range(120))
+    for part in parts:
+        assert [str(n // 10) for n in part["n"]] == part["t"].tolist()
+
+
+BAD = {
+    "null": ({"x": [1, 2, None]}, cs.UnsupportedError, "column 'x': the value of row 2 is missing"),
+    "null-text": ({"x": ["a", None]}, cs.UnsupportedError, "column 'x': sample 1 is missing"),
+    "null-in-list": ({"x": [[1, 2], [3, None]]}, cs.UnsupportedError, "list of row 1 is missing"),
+    "ragged": (
+        {"x": [[1], [2], [3, 4]]},
+        ValueError,
+        "row 2 has a list of 2 values, the first row 1",
+    ),
+    "ragged-inside": (
+        {"x": [[[1], [2]], [[3], [4, 5]]]},
+        ValueError,
+        "row 1 has a list of 2 values",
+    ),
+    "struct": ({"x": [{"a": 1}]}, cs.UnsupportedError, "column 'x' is struct<a: int64>"),
+    "time": ({"x": [datetime.time(1)]}, cs.UnsupportedError, "column 'x' is time64"),
+}
+
+
+@pytest.mark.parametrize(("content", "error", "message"), BAD.values(), ids=BAD.keys())
+def test_what_is_no_array_is_named_with_column_and_row(tmp_path, content, error, message):
+    pq.write_table(pa.table(content), tmp_path / "a.parquet")
+    with pytest.raises(error, match=message):
+        cs.import_parquet(tmp_path / "a.parquet", tmp_path / "a.zarr.zip")
+    assert not (tmp_path / "a.zarr.zip").exists()
+
+
+def test_a_damaged_page_and_what_is_no_parquet_are_named(tmp_path):
+    path = tmp_path / "a.parquet"
+    table = pa.table({"x": RNG.integers(0, 1 << 40, 5000)})
+    pq.write_table(table, path, write_page_checksum=True, use_dictionary=False)
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(cs.CorruptionError, match=r"a\.parquet: rows \[0, 5000\) cannot be read"):
+        cs.import_parquet(path, tmp_path / "a.zarr.zip")
+    path.write_bytes(raw[:100])
+    with pytest.raises(cs.FormatError, match=r"a\.parquet"):
+        cs.import_parquet(path, tmp_path / "a.zarr.zip")
+    path.write_bytes(b"text")
+    with pytest.raises(cs.FormatError, match=r"a\.parquet"):
+        cs.import_parquet(path, tmp_path / "a.zarr.zip")
+    with pytest.raises(FileNotFoundError, match=r"b\.parquet"):
+        cs.import_parquet(tmp_path / "b.parquet", tmp_path / "a.zarr.zip")
+
+
+def test_files_with_other_columns_are_named(tmp_path):
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"x": [1.5]}), tmp_path / "b.parquet")
+    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    with pytest.raises(ValueError, match=r"b\.parquet: column 'x' is double, in .*int64"):
+        cs.import_parquet(paths, tmp_path / "a.zarr.zip")
+    with pytest.raises(KeyError, match="no column 'z', only x"):
+        cs.import_parquet(paths[0], tmp_path / "a.zarr.zip", arrays=["z"])
