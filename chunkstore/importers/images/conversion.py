@@ -40,8 +40,8 @@ class Conversion:
     animated
         Files of several frames or pages: ``"refuse"``, or ``"first"`` takes the first one.
     scaled_decoding
-        Let the JPEG decoder shrink images that become less than half as large, which is faster and
-        as good; False decodes every pixel, and resizing sees them all.
+        Let the JPEG decoder shrink images to no less than twice the wanted size, which is faster;
+        False decodes every pixel, and resizing sees them all.
 
     Raises
     ------

@@ -121,8 +121,8 @@ def import_images(
     animated
         Files of several frames or pages: ``"refuse"`` (default), or ``"first"``.
     scaled_decoding
-        Let the JPEG decoder shrink images that become less than half as large; False decodes every
-        pixel, as Pillow does.
+        Let the JPEG decoder shrink images to no less than twice the wanted size, by 2, 4 or 8;
+        False decodes every pixel.
     shuffle, seed
         Store samples in a random order, as is the default, so that neighbours in folders do not
         stay neighbours; False keeps the order of names. Recorded.
