@@ -92,7 +92,11 @@ def select_layers(model: Any, names: Sequence[str]) -> Any:
 
 
 def _check_new_names(model: Any, names: Sequence[str], layers: Mapping[str, Any]) -> None:
-    """Refuse names for outputs that are rather meant to be layers'."""
+    """Refuse names for outputs that are rather meant to be layers'.
+
+    A name like that of the layer that makes the output means that output either way.
+    """
+    last = set(getattr(model, "output_names", list(layers)[-1:]))
     inner = {name: outer for outer in layers.values() for name in _names_inside(outer)}
     for name in names:
         if name in inner:
@@ -102,7 +106,8 @@ def _check_new_names(model: Any, names: Sequence[str], layers: Mapping[str, Any]
                 f"keras.Model({part.name}.input, {part.name}.get_layer({name!r}).output), or "
                 "choose another name for the output"
             )
-        if near := difflib.get_close_matches(name, layers, n=1, cutoff=_NEAR):
+        near = difflib.get_close_matches(name, layers, n=1, cutoff=_NEAR)
+        if near and near[0] not in last:
             raise ValueError(
                 f"{name}: no layer of {model.name}; there is {near[0]}. If this is to be the name "
                 "of an output, choose one that is less like a layer's"

@@ -386,3 +386,18 @@ def test_what_the_command_line_cannot_do_is_one_line(x, tmp_path, layer, options
     assert message in result.output
     assert result.output.startswith("error: ")
     assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("is_sequential", [False, True])
+def test_an_output_may_be_called_nearly_as_the_layer_that_makes_it(tmp_path, is_sequential):
+    layers = [keras.layers.Dense(4, name="hidden"), keras.layers.Dense(2, name="features")]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    if not is_sequential:
+        model = keras.Model(model.inputs[0], model.get_layer("features").output)
+    data = {"x": np.arange(30, dtype="f4").reshape(10, 3)}
+    out = tmp_path / "out.zarr.zip"
+    cs.predict(model, data, out, arrays="x", batch_size=4, outputs="feature")
+    with cs.open(out) as store:
+        assert store["feature"].shape == (10, 2)
+    with pytest.raises(ValueError, match=r"hiddem: no layer of .*; there is hidden"):
+        cs.predict(model, data, tmp_path / "b.zarr.zip", arrays="x", batch_size=4, outputs="hiddem")
