@@ -53,6 +53,8 @@ HEAVY = FRAMEWORKS | {
     "click",
     "dask",
     "h5py",
+    "hdf5plugin",
+    "pyarrow",
     "PIL",
     "simplejpeg",
     "cramjam",
