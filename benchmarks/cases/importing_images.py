@@ -36,7 +36,8 @@ _CROP = (300, 400, 3)
 _TILES = 5
 # Files of which one thread or process decodes some before it takes others.
 _BLOCK = 16
-_MEMORY_TIMES = 4
+_LINKS = 4
+_MEMORY_TIMES = 3
 _MOST_NBYTES = 256 << 20
 
 
@@ -50,6 +51,14 @@ def write_files(folder: str, count: int, *, suffix: str, tiles: int) -> None:
         rows = [np.concatenate(crops[i * tiles : (i + 1) * tiles], axis=1) for i in range(tiles)]
         options = {"quality": 90} if suffix == "jpg" else {"compress_level": 6}
         Image.fromarray(np.concatenate(rows)).save(f"{folder}/{number:05d}.{suffix}", **options)
+    link_files(folder, _LINKS)
+
+
+def link_files(folder: str, times: int) -> None:
+    """Let each file stand there so many times: runs are longer, and disks no fuller."""
+    for path in sorted(Path(folder).iterdir()):
+        for number in range(1, times):
+            os.link(path, path.with_name(f"{path.stem}-{times}-{number}{path.suffix}"))
 
 
 def time_import(folder: str, target: str, codec: str, *, verify: bool) -> float:
@@ -198,9 +207,7 @@ def _compare(settings: Settings, what: str, folder: str, *, codecs: Sequence[str
 def _memory(settings: Settings, what: str, folder: str) -> Result:
     """Return the peak of an import of the files, each several times."""
     target = f"{settings.folder}/imported.zarr.zip"
-    for path in sorted(Path(folder).iterdir()):
-        for number in range(1, _MEMORY_TIMES):
-            os.link(path, path.with_name(f"{path.stem}-{number}{path.suffix}"))
+    link_files(folder, _MEMORY_TIMES)
     try:
         peak = run_apart(measure_memory, folder=folder, target=target)
     finally:
