@@ -225,7 +225,7 @@ def _run(
     arguments |= {"split": _fractions(split), "chunk_length": chunk, **options}
     if dry_run:
         plan = resolve("chunkstore.importers.images.planning", f"plan_{kind}")
-        _print_plan(plan(source, **arguments), as_json=as_json)
+        _print_plan(plan(source, out, **arguments), as_json=as_json)
         return
     function: Callable[..., Any] = cs.import_images if kind == "images" else cs.import_csv
     found = function(source, out, **arguments)
@@ -268,7 +268,11 @@ def _print_plan(plan: ImagePlan, *, as_json: bool) -> None:
         click.echo(f"  {format_nbytes(plan.nbytes)} before compression")
         for note in shown_lines(plan.notes):
             click.echo(f"note: {note}")
+        for part, count in plan.parts.items():
+            click.echo(f"  part {part}: {count:,} images")
         for problem in plan.problems:
             click.echo(f"{'refused' if plan.is_refused else 'skipped'}: {problem}")
+        for reason in plan.refused:
+            click.echo(f"refused: {reason}")
     if plan.is_refused:
         sys.exit(EXIT_DEFECT)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from chunkstore.importing.position import is_finished
-from chunkstore.importing.run import provenance_of, read_report, run_import
+from chunkstore.importing.run import check_import, provenance_of, read_report, run_import
 from chunkstore.plan.random import IMPORT_ORDER, keyed_permutation
 from chunkstore.plan.split import check_fractions, split_ids, split_stratified
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
+    from chunkstore.importing.losses import Lost
     from chunkstore.importing.run import ImportOptions, ImportReport
     from chunkstore.importing.source import SampleSource
 
@@ -33,6 +34,8 @@ def import_parts(
     seed: int = 0,
     split: Mapping[str, float] | None = None,
     stratify: ArrayLike | None = None,
+    notes: Sequence[str] = (),
+    lost: Sequence[Lost] = (),
 ) -> dict[str, ImportReport]:
     """Bring the samples of a source into one file, or divide them between several.
 
@@ -54,6 +57,8 @@ def import_parts(
         Parts and their fractions, such as ``{"train": 0.8, "val": 0.2}``.
     stratify
         Class of each sample: every class is divided in the same ratio.
+    notes, lost
+        What is known of the source before its samples are read, for each report.
 
     Returns
     -------
@@ -67,50 +72,139 @@ def import_parts(
     ChunkStoreError
         See `chunkstore.importing.run.run_import`.
     """
+    parts = _plan(source, out, shuffle=shuffle, seed=seed, split=split, stratify=stratify)
+    if split is not None:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    finished = _finished(source, parts, options) if split is not None else set()
+    reports = {}
+    for part in parts:
+        if part.name in finished:
+            reports[part.name] = read_report(part.path, seconds=0.0, is_verified=options.verify)
+            continue
+        order: NDArray[np.int64] | None = part.numbers
+        if shuffle:
+            order = _shuffled(part.numbers, seed, part=part.stream)
+        elif split is None:
+            order = None
+        reports[part.name] = run_import(
+            source,
+            part.path,
+            options,
+            order=order,
+            ordering=part.ordering,
+            notes=notes,
+            lost=lost,
+        )
+    return reports
+
+
+def check_parts(
+    source: SampleSource,
+    out: str | os.PathLike[str],
+    options: ImportOptions,
+    *,
+    shuffle: bool,
+    seed: int = 0,
+    split: Mapping[str, float] | None = None,
+    stratify: ArrayLike | None = None,
+) -> dict[str, int]:
+    """Raise what `import_parts` would raise before it reads a sample; nothing is changed.
+
+    Parameters
+    ----------
+    source, out, options, shuffle, seed, split, stratify
+        See `import_parts`.
+
+    Returns
+    -------
+    num_samples
+        By part; of a single file under ``""``.
+
+    Raises
+    ------
+    ValueError, TypeError, ChunkStoreError
+        See `import_parts`.
+    """
+    parts = _plan(source, out, shuffle=shuffle, seed=seed, split=split, stratify=stratify)
+    finished = _finished(source, parts, options) if split is not None else set()
+    for part in parts:
+        if part.name not in finished:
+            check_import(
+                source,
+                part.path,
+                options,
+                ordering=part.ordering,
+                makes_folder=split is not None,
+            )
+    return {part.name: len(part.numbers) for part in parts}
+
+
+class _Part(NamedTuple):
+    """One of the files that an import writes.
+
+    Attributes
+    ----------
+    stream
+        Of the random numbers of its order.
+    name, path
+        Of the part, and of its file.
+    numbers
+        Of its samples, ascending.
+    ordering
+        What the order of its samples follows from, JSON values.
+    """
+
+    stream: int
+    name: str
+    path: Path
+    numbers: NDArray[np.int64]
+    ordering: dict[str, Any]
+
+
+def _plan(
+    source: SampleSource,
+    out: str | os.PathLike[str],
+    *,
+    shuffle: bool,
+    seed: int,
+    split: Mapping[str, float] | None,
+    stratify: ArrayLike | None,
+) -> list[_Part]:
+    """Return what goes into which file."""
+    ordering = _order(seed if shuffle else None)
     if split is None:
         if stratify is not None:
             raise ValueError("stratify= goes with split=")
-        order = _shuffled(np.arange(source.num_samples), seed, part=0) if shuffle else None
-        return {
-            "": run_import(
-                source, out, options, order=order, ordering=_order(seed if shuffle else None)
-            )
-        }
-    parts = _divided(source.num_samples, split, stratify, seed)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    orderings = {
-        name: _order(seed if shuffle else None)
-        | {"split": dict(split), "part": name, "stratified": stratify is not None}
-        for name in parts
-    }
-    paths = {name: folder / (name + _SUFFIX) for name in parts}
-    # Of an import that was killed, some files are finished; of one that was not, all are.
+        return [_Part(0, "", Path(out), np.arange(source.num_samples), ordering)]
+    numbers = _divided(source.num_samples, split, stratify, seed)
+    return [
+        _Part(
+            stream,
+            name,
+            Path(out) / (name + _SUFFIX),
+            numbers[name],
+            ordering | {"split": dict(split), "part": name, "stratified": stratify is not None},
+        )
+        for stream, name in enumerate(numbers, start=1)
+    ]
+
+
+def _finished(source: SampleSource, parts: list[_Part], options: ImportOptions) -> set[str]:
+    """Return the parts that an import which was killed had finished.
+
+    Of one that was not killed all are finished: then none counts, and the files exist already.
+    """
     finished = {
-        name
-        for name, path in paths.items()
+        part.name
+        for part in parts
         if options.resume
         and is_finished(
-            path,
-            provenance_of(source, options, orderings[name]),
+            part.path,
+            provenance_of(source, options, part.ordering),
             {**source.attributes, **options.attributes},
         )
     }
-    if len(finished) == len(parts):
-        finished.clear()
-    reports = {}
-    for i, (name, numbers) in enumerate(parts.items()):
-        if name in finished:
-            reports[name] = read_report(paths[name], seconds=0.0, is_verified=options.verify)
-            continue
-        reports[name] = run_import(
-            source,
-            paths[name],
-            options,
-            order=_shuffled(numbers, seed, part=i + 1) if shuffle else numbers,
-            ordering=orderings[name],
-        )
-    return reports
+    return set() if len(finished) == len(parts) else finished
 
 
 def _order(seed: int | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -135,19 +136,35 @@ def run_import(
     return read_report(out, seconds=time.perf_counter() - started, is_verified=options.verify)
 
 
-def check_import(source: SampleSource, out: str | os.PathLike[str], options: ImportOptions) -> None:
+def check_import(
+    source: SampleSource,
+    out: str | os.PathLike[str],
+    options: ImportOptions,
+    *,
+    ordering: Mapping[str, Any] | None = None,
+    makes_folder: bool = False,
+) -> None:
     """Raise what `run_import` would raise before it reads a sample; nothing is changed.
+
+    Parameters
+    ----------
+    source, out, options, ordering
+        See `run_import`.
+    makes_folder
+        Whether the folder of ``out`` would be made where it is not there.
 
     Raises
     ------
     ValueError, TypeError, ChunkStoreError
         See `run_import`.
     """
-    provenance = provenance_of(source, options, None)
+    provenance = provenance_of(source, options, ordering)
     attributes = {**source.attributes, **options.attributes}
     check_attributes(attributes)
     specs = check_specs(dict(with_chunk_length(source.specs, options.chunk_length)))
     choose_chunk_lengths(specs, target_nbytes=provenance["storage"]["chunk_nbytes"])
+    if makes_folder and not Path(out).absolute().parent.exists():
+        return
     find_position(
         out,
         provenance,

@@ -7,7 +7,7 @@ resized on all cores, and written in an order that is mixed for good.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from chunkstore.importers.images.checking import Checked, check_files, raise_problems
@@ -454,10 +454,7 @@ def _import(
         seed=prepared.seed,
         split=prepared.split,
         stratify=prepared.classes,
+        # What was left out is known before the first sample, and of no part of a split alone.
+        notes=listing.notes,
     )
-    # What was left out is known before the first sample, and of no part of a split alone.
-    reports = {
-        name: replace(report, notes=(*listing.notes, *report.notes))
-        for name, report in reports.items()
-    }
     return reports[""] if prepared.split is None else reports

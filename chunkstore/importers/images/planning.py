@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from chunkstore.errors import ChunkStoreError
 from chunkstore.importers.images.checking import describe_problems
 from chunkstore.importers.images.importing import (
     ImageOptions,
@@ -19,8 +20,10 @@ from chunkstore.importers.images.importing import (
 )
 from chunkstore.importers.images.manifest import list_manifest
 from chunkstore.importers.images.pillow import quiet_pillow
+from chunkstore.importing.parts import check_parts
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
 _MAX_SIZES = 10
@@ -46,8 +49,12 @@ class ImagePlan:
         How many images have which height and width, the most frequent ones.
     problems
         What cannot be imported, in words; the first lines and how many more there are.
+    refused
+        Why nothing would be imported though files are good: the place of the new file, the split.
     is_refused
-        Whether nothing would be imported for it.
+        Whether nothing would be imported, for these or for the problems.
+    parts
+        Samples of each part of a split, those with problems included.
     notes
         What was found that stops nothing.
     """
@@ -59,7 +66,9 @@ class ImagePlan:
     class_counts: dict[str, dict[str, int]]
     sizes: dict[str, int]
     problems: tuple[str, ...]
+    refused: tuple[str, ...]
     is_refused: bool
+    parts: dict[str, int]
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -69,6 +78,7 @@ class ImagePlan:
 
 def plan_images(
     source: Any,
+    out: str | os.PathLike[str],
     *,
     layout: Any = "auto",
     class_names: Any = None,
@@ -88,11 +98,12 @@ def plan_images(
         listing = list_images_with_masks(
             source, layout=layout, class_names=class_names, masks=masks, mask_ending=mask_ending
         )
-        return _plan_of(prepare(listing, kind="images", **options))
+        return _plan_of(prepare(listing, kind="images", **options), out)
 
 
 def plan_csv(
     manifest: Any,
+    out: str | os.PathLike[str],
     *,
     root: Any = None,
     delimiter: str | None = None,
@@ -120,10 +131,24 @@ def plan_csv(
             labels=labels,
             class_names=class_names,
         )
-        return _plan_of(prepare(listing, kind="csv", **options))
+        return _plan_of(prepare(listing, kind="csv", **options), out)
 
 
-def _plan_of(prepared: Prepared) -> ImagePlan:
+def _plan_of(prepared: Prepared, out: str | os.PathLike[str]) -> ImagePlan:
+    parts: dict[str, int] = {}
+    refused = []
+    try:
+        parts = check_parts(
+            prepared.samples,
+            out,
+            prepared.options,
+            shuffle=prepared.shuffle,
+            seed=prepared.seed,
+            split=prepared.split,
+            stratify=prepared.classes,
+        )
+    except (ValueError, TypeError, ChunkStoreError) as error:
+        refused.append(str(error))
     listing, problems = prepared.listing, prepared.checked.problems
     good = np.array([i for i in range(len(listing.names)) if i not in problems], np.int64)
     specs = prepared.samples.specs
@@ -152,7 +177,12 @@ def _plan_of(prepared: Prepared) -> ImagePlan:
         },
         sizes=dict(sizes.most_common(_MAX_SIZES)),
         problems=tuple(describe_problems(listing, problems)),
-        is_refused=bool(problems)
-        and (prepared.options.on_error == "fail" or len(problems) == len(listing.names)),
+        refused=tuple(refused),
+        is_refused=bool(refused)
+        or (
+            bool(problems)
+            and (prepared.options.on_error == "fail" or len(problems) == len(listing.names))
+        ),
+        parts={name: count for name, count in parts.items() if name},
         notes=tuple(listing.notes),
     )

@@ -437,7 +437,7 @@ def test_any_tree_comes_over_exactly(tmp_path_factory, data):
 def test_a_dry_run_says_what_is_there_and_writes_nothing(tree, tmp_path):
     (tree / "cat" / "000.png").write_text("no image")
     (tree / "notes.txt").touch()
-    plan = plan_images(tree, size=(8, 8), on_error="skip")
+    plan = plan_images(tree, tmp_path / "o.zarr.zip", size=(8, 8), on_error="skip")
     assert plan.num_samples == 20
     assert plan.class_counts == {"y": {"cat": 8, "dog": 7, "emu": 4}}
     assert plan.sizes == {"12x16": 19}
@@ -445,9 +445,9 @@ def test_a_dry_run_says_what_is_there_and_writes_nothing(tree, tmp_path):
     assert not plan.is_refused
     assert "000.png: this is no image" in plan.problems[0]
     assert plan.notes == ("left out, no images: notes.txt",)
-    assert plan_images(tree, size=(8, 8)).is_refused
+    assert plan_images(tree, tmp_path / "o.zarr.zip", size=(8, 8)).is_refused
     (tmp_path / "list.csv").write_text("photos/cat/001.png,1\n")
-    assert plan_csv(tmp_path / "list.csv").arrays["y"] == ((1,), "int64")
+    assert plan_csv(tmp_path / "list.csv", tmp_path / "o.zarr.zip").arrays["y"] == ((1,), "int64")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["list.csv", "photos"]
 
 
@@ -516,3 +516,36 @@ def test_without_the_decoders_the_extra_is_named():
     )
     output = subprocess.check_output([sys.executable, "-c", program], text=True)
     assert "pip install 'chunkstore[images]'" in output
+
+
+def test_a_plan_refuses_a_place_that_the_import_refuses(tmp_path):
+    tree = tmp_path / "tree"
+    for kind in ("a", "b"):
+        (tree / kind).mkdir(parents=True)
+        for i in range(10):
+            Image.new("RGB", (8, 8), (i, i, i)).save(tree / kind / f"{i}.png")
+    out = tmp_path / "o.zarr.zip"
+    assert not plan_images(tree, out).is_refused
+    cs.import_images(tree, out)
+    plan = plan_images(tree, out)
+    assert plan.is_refused
+    assert "exists already" in plan.refused[0]
+    assert not plan_images(tree, out, overwrite=True).is_refused
+    assert "no folder" in plan_images(tree, tmp_path / "no" / "o.zarr.zip").refused[0]
+
+
+def test_a_plan_of_a_split_counts_its_parts_as_they_come_out(tmp_path):
+    tree = tmp_path / "tree"
+    for kind in ("a", "b"):
+        (tree / kind).mkdir(parents=True)
+        for i in range(20):
+            Image.new("RGB", (8, 8), (i, i, i)).save(tree / kind / f"{i}.png")
+    options = {"split": {"train": 0.8, "val": 0.2}, "stratify": True}
+    plan = plan_images(tree, tmp_path / "no" / "such" / "parts", **options)
+    assert not plan.is_refused
+    assert not (tmp_path / "no").exists()
+    reports = cs.import_images(tree, tmp_path / "parts", **options)
+    assert plan.parts == {name: report.num_samples for name, report in reports.items()}
+    assert plan_images(tree, tmp_path / "parts", **options).is_refused
+    none = plan_images(tree, tmp_path / "p2", split={"a": 0.5, "b": 0.5, "c": 0.0})
+    assert none.is_refused
