@@ -177,6 +177,8 @@ def print_report(report: ImportReport, *, as_json: bool) -> None:
             click.echo(f"lost: {lost}")
         for entry in report.skipped:
             click.echo(f"skipped: {entry.name}: {entry.reason}")
+        if report.num_more_skipped:
+            click.echo(f"skipped: {report.num_more_skipped:,} more")
         for note in shown_lines(report.notes):
             click.echo(f"note: {note}")
         for what, count in report.counts.items():

@@ -51,8 +51,8 @@ class Position:
     ----------
     num_done
         Samples of the source that were read or skipped.
-    skipped
-        Those that were skipped.
+    skipped, num_more_skipped
+        The first of those that were skipped, and how many there are more.
     digests
         Of each array so far, see `chunkstore.importing.digest`.
     notes, num_more_notes
@@ -65,6 +65,7 @@ class Position:
 
     num_done: int = 0
     skipped: list[Skipped] = field(default_factory=list)
+    num_more_skipped: int = 0
     digests: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     num_more_notes: int = 0
@@ -82,7 +83,9 @@ class Position:
             Samples of the source that are done with it.
         """
         self.num_done = stop
-        self.skipped += block.skipped
+        room = MAX_LISTED - len(self.skipped)
+        self.skipped += block.skipped[:room]
+        self.num_more_skipped += len(block.skipped[room:])
         self.add_notes(block.notes)
         self.lost.add(block.lost)
         for what, count in block.counts.items():
@@ -106,6 +109,7 @@ class Position:
         return cls(
             value["num_done"],
             [Skipped(**entry) for entry in value["skipped"]],
+            value["num_more_skipped"],
             dict(value["digests"]),
             list(value["notes"]),
             value["num_more_notes"],

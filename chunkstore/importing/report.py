@@ -25,8 +25,8 @@ class ImportReport:
         The new file.
     num_samples
         That it holds.
-    skipped
-        Samples of the source that it does not hold.
+    skipped, num_more_skipped
+        Samples of the source that it does not hold: the first ones, and how many more there are.
     lost, num_more_lost
         What the file does not hold though the source had it: whole arrays first, then samples, by
         array. How many further entries are not listed.
@@ -43,6 +43,7 @@ class ImportReport:
     path: str
     num_samples: int
     skipped: tuple[Skipped, ...]
+    num_more_skipped: int
     lost: tuple[Lost, ...]
     num_more_lost: int
     notes: tuple[str, ...]
@@ -65,6 +66,7 @@ def read_report(out: str | os.PathLike[str], *, seconds: float, is_verified: boo
             os.fspath(out),
             store.num_samples,
             tuple(position.skipped),
+            position.num_more_skipped,
             tuple(position.lost.entries),
             position.lost.num_more,
             tuple(listed(position.notes, num_more=position.num_more_notes, most=MAX_LISTED)),

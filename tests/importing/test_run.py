@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import chunkstore as cs
-from chunkstore.importing import comparing, run
+from chunkstore.importing import comparing, position, run
 from chunkstore.importing.ahead import iter_ahead
 from chunkstore.importing.run import ImportOptions, run_import
 from tests.importing.sources import MemorySource, rows
@@ -79,7 +79,7 @@ def test_an_interrupted_import_goes_on_and_ends_with_the_same_bytes(tmp_path, st
 def test_a_killed_import_goes_on_and_ends_with_the_same_bytes(tmp_path):
     program = f"""
 import os, signal
-from chunkstore.importing import comparing, run
+from chunkstore.importing import comparing, position, run
 from chunkstore.importing.run import ImportOptions, run_import
 from tests.importing.sources import MemorySource, rows
 
@@ -209,3 +209,12 @@ def test_results_come_in_order_and_no_more_than_wanted_are_computed_ahead():
     assert [next(results) for _ in range(10)] == [i * i for i in range(10)]
     results.close()
     assert len(started) <= 15
+
+
+def test_a_list_of_skipped_samples_is_bounded_and_counts_the_rest(tmp_path, monkeypatch):
+    monkeypatch.setattr(position, "MAX_LISTED", 10)
+    bad = list(range(0, 300, 3))
+    report = run_import(
+        MemorySource(rows(300), bad=bad), tmp_path / "o.zarr.zip", options_of(on_error="skip")
+    )
+    assert (report.num_samples, len(report.skipped), report.num_more_skipped) == (200, 10, 90)
