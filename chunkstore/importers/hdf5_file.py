@@ -55,7 +55,8 @@ class Hdf5File:
 
     def __init__(self, path: str | os.PathLike[str], resources: ExitStack) -> None:
         self.path = os.fspath(path)
-        self.identity = file_identity(path)
+        self._identity = file_identity(path)
+        self._linked: dict[str, str] = {}
         self._raw = resources.enter_context(closing(ReadFile(self.path)))
         if not h5py.is_hdf5(self.path):
             raise FormatError("this is no HDF5 file", self.path)
@@ -66,6 +67,11 @@ class Hdf5File:
                 raise missing(error, self.path) from None
             raise FormatError(f"HDF5 cannot open the file: {error}", self.path) from error
         self._cache_nbytes = _CACHE_NBYTES
+
+    @property
+    def identity(self) -> str:
+        """What tells the file from others, and the files that its links led to so far."""
+        return " ".join((self._identity, *self._linked.values()))
 
     @property
     def is_matlab(self) -> bool:
@@ -105,6 +111,10 @@ class Hdf5File:
             raise KeyError(
                 f"{self.path}: there is no dataset {path!r}, only {', '.join(self.datasets())}"
             )
+        linked = node.file.filename
+        if linked != self._file.filename and linked not in self._linked:
+            # Behind an external link.
+            self._linked[linked] = file_identity(linked)
         return node
 
     def place(self, path: str) -> str:
@@ -170,7 +180,7 @@ class Hdf5File:
             raise UnsupportedError(f"{place} holds references to other objects, no values")
         _check_filters(dataset, place)
         if dataset.is_virtual:
-            folder = Path(self.path).parent
+            folder = Path(dataset.file.filename).parent
             for source in dataset.virtual_sources():
                 if source.file_name != "." and not (folder / source.file_name).exists():
                     raise CorruptionError(
@@ -200,7 +210,8 @@ class Hdf5File:
         wanted = min(max(_LEAST_CACHE_NBYTES, 2 * row * chunk_nbytes), self._cache_nbytes)
         access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
         access.set_chunk_cache(max(_DEFAULT_SLOTS, 20 * row + 1), wanted, 1.0)
-        return h5py.Dataset(h5py.h5d.open(self._file.id, dataset.name.encode(), access))
+        # Its own file, which behind an external link is another one.
+        return h5py.Dataset(h5py.h5d.open(dataset.file.id, dataset.name.encode(), access))
 
 
 def _plain_offset(file: Any, dataset: Any) -> int | None:

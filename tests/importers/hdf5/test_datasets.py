@@ -287,6 +287,29 @@ def test_a_virtual_dataset_whose_file_is_gone_is_an_error(tmp_path):
         cs.import_hdf5(path, tmp_path / "b.zarr.zip")
 
 
+@pytest.mark.parametrize("options", [{}, {"chunks": (3,)}], ids=["contiguous", "chunked"])
+def test_a_dataset_behind_an_external_link_is_that_of_the_other_file(tmp_path, options):
+    other, path = tmp_path / "other.h5", tmp_path / "a.h5"
+    with h5py.File(other, "w") as file:
+        file.create_dataset("x", data=np.arange(10, 20), **options)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", data=np.arange(10), **options)
+        file["link"] = h5py.ExternalLink("other.h5", "/x")
+    arrays = {"own": "/x", "linked": "/link"}
+    cs.import_hdf5(path, tmp_path / "a.zarr.zip", arrays=arrays)
+    loaded = cs.load(tmp_path / "a.zarr.zip")
+    assert loaded["own"].tolist() == list(range(10))
+    assert loaded["linked"].tolist() == list(range(10, 20))
+    with h5py.File(other, "r+") as file:
+        file["x"][0] = 7
+    cs.import_hdf5(path, tmp_path / "b.zarr.zip", arrays=arrays)
+    fingerprints = []
+    for name in ("a.zarr.zip", "b.zarr.zip"):
+        with cs.open(tmp_path / name) as store:
+            fingerprints.append(store.attributes["import"]["fingerprint"])
+    assert fingerprints[0] != fingerprints[1]
+
+
 def test_an_existing_file_is_not_replaced_unless_told(tmp_path):
     path, out = tmp_path / "a.h5", tmp_path / "a.zarr.zip"
     with h5py.File(path, "w") as file:
