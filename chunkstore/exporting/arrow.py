@@ -50,7 +50,12 @@ def write_arrow(contents: Contents, out: Path) -> None:
             stacklevel=2,
         )
     fields = [
-        pa.field(name, _column_type(name, contents.arrays[name]), nullable=False)
+        # A date that is none, NaT, is what arrow calls null.
+        pa.field(
+            name,
+            _column_type(name, contents.arrays[name]),
+            nullable=contents.arrays[name].dtype.kind in "mM",
+        )
         for name in contents.aligned
     ]
     metadata = {"chunkstore": json.dumps(contents.attributes)}
@@ -74,7 +79,7 @@ def _column_type(name: str, array: Any) -> Any:
     if dtype.kind == "U":
         value_type = pa.string()
     elif dtype.kind == "S":
-        value_type = pa.binary()
+        value_type = pa.binary(max(dtype.itemsize, 1))
     elif dtype.kind in "mM":
         unit = np.datetime_data(dtype)[0]
         if unit not in _DATE_UNITS or np.datetime_data(dtype)[1] != 1:
@@ -118,7 +123,12 @@ def _column(block: NDArray[Any], column_type: Any) -> Any:
     if flat.dtype.kind in "mM":
         unit = inner.unit
         flat = flat.astype(f"{flat.dtype.kind}8[{unit}]")
-    values = pa.array(flat.tolist() if flat.dtype.kind in "US" else flat, type=inner)
+    if flat.dtype.kind == "S":
+        # NumPy cuts the zeros off that fill a value up.
+        width = inner.byte_width
+        values = pa.array([value.ljust(width, b"\0") for value in flat.tolist()], type=inner)
+    else:
+        values = pa.array(flat.tolist() if flat.dtype.kind == "U" else flat, type=inner)
     for width in reversed(widths):
         values = pa.FixedSizeListArray.from_arrays(values, width)
     return values

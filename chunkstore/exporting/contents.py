@@ -65,6 +65,13 @@ class Contents:
         """Samples of the aligned arrays."""
         return int(self.arrays[self.aligned[0]].shape[0]) if self.aligned else 0
 
+    def array_attributes(self, name: str) -> dict[str, Any]:
+        """Return the attributes of an array of the source; of several files those of the first."""
+        array = self.source.get(name)
+        if isinstance(self.source, SampleView) and array is not None:
+            array = self.source.sources[0][name]
+        return dict(getattr(array, "attributes", {}))
+
     def chunk_length(self, name: str) -> int:
         """Return the samples in a chunk of an array, or in about 1 MiB of one without chunks."""
         array = self.arrays[name]
@@ -98,6 +105,17 @@ class Contents:
             rows = {name: np.asarray(self.arrays[name][start:stop]) for name in self.aligned}
             yield rows
             self.advance(sum(block.nbytes for block in rows.values()))
+
+
+def _common_attributes(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of a store, or those that all stores of a view have alike."""
+    sources = source.sources if isinstance(source, SampleView) else (source,)
+    first, *others = (dict(getattr(store, "attributes", {})) for store in sources)
+    return {
+        key: value
+        for key, value in first.items()
+        if all(key in other and other[key] == value for other in others)
+    }
 
 
 @contextlib.contextmanager
@@ -139,7 +157,7 @@ def open_contents(
             source=source,
             arrays={name: source[name] for name in wanted},
             aligned=tuple(name for name in aligned if name in wanted),
-            attributes=dict(getattr(source, "attributes", {})),
+            attributes=_common_attributes(source),
             format=format,
             compression=compression,
         )

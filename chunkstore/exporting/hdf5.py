@@ -10,6 +10,7 @@ import numpy as np
 from chunkstore.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -18,27 +19,28 @@ if TYPE_CHECKING:
 
 # On the datasets whose type HDF5 has not: the type of NumPy that the numbers are.
 NUMPY_DTYPE: Final = "numpy_dtype"
+# Beside attributes that are JSON text: their names.
+JSON_ATTRIBUTES: Final = "chunkstore_json"
 
 
 def write_hdf5(contents: Contents, out: Path) -> None:
     """Write each array as a dataset of its chunks, a path as groups; attributes as attributes.
 
     Text of fixed length becomes HDF5's strings of variable length, dates 64-bit integers with the
-    attribute ``numpy_dtype``. Attributes that are no numbers, text or truth values are JSON text.
+    attribute ``numpy_dtype``. Attributes that are no numbers, text or truth values are JSON text,
+    and the attribute ``chunkstore_json`` beside them lists their names.
     """
     try:
         import h5py
     except ImportError as error:
         raise ImportError("HDF5 files need h5py: pip install 'chunkstore[hdf5]'") from error
     with h5py.File(out, "w") as file:
-        for key, value in contents.attributes.items():
-            file.attrs[key] = _attribute(value)
+        _write_attributes(file, contents.attributes)
         for name, array in contents.arrays.items():
             dataset = _create_dataset(contents, name, file)
             if array.dtype.kind in "mM":
                 dataset.attrs[NUMPY_DTYPE] = array.dtype.str
-            for key, value in getattr(array, "attributes", {}).items():
-                dataset.attrs[key] = _attribute(value)
+            _write_attributes(dataset, contents.array_attributes(name))
             start = 0
             for block in contents.iter_blocks(name):
                 if not array.shape:
@@ -90,5 +92,15 @@ def _stored(block: NDArray[Any]) -> NDArray[Any]:
     return block.astype(object) if block.dtype.kind == "U" else block
 
 
-def _attribute(value: Any) -> Any:
-    return value if isinstance(value, str | int | float) else json.dumps(value)
+def _write_attributes(node: Any, attributes: Mapping[str, Any]) -> None:
+    """Write attributes of a file or dataset; those that HDF5 has no type for as JSON text."""
+    as_json = []
+    for key, value in attributes.items():
+        is_plain = isinstance(value, str | bool | float) or (
+            isinstance(value, int) and -(2**63) <= value < 2**63
+        )
+        if not is_plain:
+            as_json.append(key)
+        node.attrs[key] = value if is_plain else json.dumps(value)
+    if as_json:
+        node.attrs[JSON_ATTRIBUTES] = as_json

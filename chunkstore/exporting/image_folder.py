@@ -12,7 +12,6 @@ from chunkstore import system
 from chunkstore.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from chunkstore.exporting.contents import Contents
 
 _SUFFIX: Final = ".png"
+_CLASS_NAMES: Final = "class_names"
 _MODES: Final = (None, "L", "LA", "RGB", "RGBA")
 
 
@@ -50,10 +50,10 @@ def write_images(contents: Contents, out: Path) -> None:
     name = _choose_array(contents)
     array = contents.arrays[name]
     _check_pictures(name, array)
-    labels = _labels(contents)
-    class_names = _class_names(contents.attributes, labels)
+    labels = _labels(contents, len(array))
+    class_names = _class_names(contents, labels)
     given = contents.source.get("name")
-    if given is not None and (given.dtype.kind != "U" or given.ndim != 1):
+    if given is not None and (given.dtype.kind != "U" or given.shape != array.shape[:1]):
         given = None
     width = len(str(max(len(array) - 1, 0)))
     out.mkdir(parents=True)
@@ -68,7 +68,7 @@ def write_images(contents: Contents, out: Path) -> None:
             stems = (
                 [f"{i:0{width}d}" for i in range(start, stop)]
                 if given is None
-                else [_stem(str(text), start + i) for i, text in enumerate(given[start:stop])]
+                else [_stem(str(text), i) for i, text in enumerate(given[start:stop], start)]
             )
             folders = (
                 [""] * len(block)
@@ -112,22 +112,28 @@ def _check_pictures(name: str, array: Any) -> None:
         )
 
 
-def _labels(contents: Contents) -> NDArray[np.int64] | None:
+def _labels(contents: Contents, num_pictures: int) -> NDArray[np.int64] | None:
     labels = contents.source.get("y")
-    if labels is None or labels.dtype.kind not in "iu" or labels.ndim != 1:
+    if labels is None or labels.dtype.kind not in "iu" or labels.shape != (num_pictures,):
         return None
     return np.asarray(labels[:]).astype(np.int64)
 
 
-def _class_names(attributes: Mapping[str, Any], labels: NDArray[np.int64] | None) -> dict[int, str]:
+def _class_names(contents: Contents, labels: NDArray[np.int64] | None) -> dict[int, str]:
     """Return the folder of each class."""
     if labels is None:
         return {}
-    known = attributes.get("class_names", [])
+    known = contents.array_attributes("y").get(_CLASS_NAMES)
+    # The file's are those of its only labels.
+    if known is None and not any(
+        _CLASS_NAMES in contents.array_attributes(name) for name in contents.source
+    ):
+        known = contents.attributes.get(_CLASS_NAMES)
     names = {}
     for label in np.unique(labels).tolist():
-        has_name = isinstance(known, list) and 0 <= label < len(known)
-        name = str(known[label]) if has_name else str(label)
+        name = str(label)
+        if isinstance(known, list) and 0 <= label < len(known):
+            name = str(known[label])
         if not name or name in (".", "..") or set(name) & set('/\\\0:*?"<>|'):
             raise ValueError(f"class {label} has the name {name!r}, which no folder can have")
         names[label] = name

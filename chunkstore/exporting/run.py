@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -49,8 +50,10 @@ _COMPRESSIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "parquet": ("zstd", "snappy", "gzip", "lz4", "none"),
     "arrow": ("zstd", "lz4", "none"),
 }
-# What the files of an exported folder are called; nothing, but a zarr.json at its top, for zarr.
-_FOLDER_SUFFIXES: Final[Mapping[str, str]] = {"npy": ".npy", "images": ".png", "zarr": "zarr.json"}
+# Formats that are, or may be, folders; and the file that says that one is an export. Readers of
+# folders pass over names that begin with a dot.
+_FOLDERS: Final = frozenset({"npy", "images", "zarr"})
+_MARKER: Final = ".chunkstore-export.json"
 
 
 def export(
@@ -89,7 +92,8 @@ def export(
         (default), ``"snappy"``, ``"gzip"``, ``"lz4"`` or ``"none"``; of arrow ``"zstd"``, ``"lz4"``
         or ``"none"`` (default). The others have no choice.
     overwrite
-        Replace an existing file, or a folder that holds nothing but an export of the same format.
+        Replace an existing file, or a folder that is an export of the same format and holds nothing
+        else: a file ``.chunkstore-export.json`` in it says so.
     progress
         Show a bar on stderr; None shows it on a terminal when the work takes over a second.
 
@@ -124,6 +128,7 @@ def export(
         raise ExistingFileError(
             "it exists already; overwrite=True replaces it", str(target), errno=errno.EEXIST
         )
+    _check_apart(source, target)
     if target.is_dir():
         _check_replaceable(target, chosen)
     with (
@@ -133,6 +138,8 @@ def export(
     ):
         contents.advance = advance
         _WRITERS[chosen](contents, partial)
+        if partial.is_dir():
+            _leave_marker(partial, chosen)
 
 
 def _choose_format(target: Path, asked: str | None) -> Format:
@@ -157,21 +164,52 @@ def _check_compression(chosen: str, compression: str | None) -> None:
 
 
 def _check_replaceable(folder: Path, chosen: Format) -> None:
-    """Raise ExistingFileError if a folder holds what an export does not write."""
-    suffix = _FOLDER_SUFFIXES.get(chosen)
-    if suffix is None:
+    """Raise an error if a folder is not an export of the same format, and nothing but that."""
+    if chosen not in _FOLDERS:
         raise DirectoryGivenError(
             f"this is a folder, and {chosen} is a file", str(folder), errno=errno.EISDIR
         )
-    is_zarr = chosen == "zarr" and (folder / "zarr.json").is_file()
-    for found in folder.rglob("*"):
-        if not found.is_dir() and found.suffix != suffix and not is_zarr:
-            raise ExistingFileError(
-                f"a folder is replaced only if nothing but an export of {chosen} is in it, and it "
-                f"holds {found.relative_to(folder)}",
-                str(folder),
-                errno=errno.EEXIST,
-            )
+    try:
+        listed = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        listed = None
+    there = {
+        found.relative_to(folder).as_posix() for found in folder.rglob("*") if not found.is_dir()
+    }
+    if not there:
+        return
+    if not isinstance(listed, dict) or listed.get("format") != chosen:
+        raise ExistingFileError(
+            f"a folder is replaced only if it is an export of {chosen}, and this one is not: it "
+            f"holds {min(there)}",
+            str(folder),
+            errno=errno.EEXIST,
+        )
+    if others := there - {_MARKER, *listed["files"]}:
+        raise ExistingFileError(
+            f"a folder is replaced only if nothing but an export of {chosen} is in it, and it "
+            f"holds {min(others)}",
+            str(folder),
+            errno=errno.EEXIST,
+        )
+
+
+def _check_apart(source: object, target: Path) -> None:
+    """Raise ValueError if the result would take the place of what is exported."""
+    stores = [source, *getattr(source, "sources", ())]
+    for store in stores:
+        path = store if isinstance(store, str | os.PathLike) else getattr(store, "path", "")
+        if path and target.exists() and Path(path).exists() and target.samefile(path):
+            raise ValueError(f"{target}: this is the file that is exported; name another one")
+
+
+def _leave_marker(folder: Path, chosen: Format) -> None:
+    """List the files of an exported folder in it, so that it can be told from any other."""
+    files = sorted(
+        found.relative_to(folder).as_posix() for found in folder.rglob("*") if found.is_file()
+    )
+    text = json.dumps({"format": chosen, "files": files})
+    (folder / _MARKER).write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager

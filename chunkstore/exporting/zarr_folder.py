@@ -53,7 +53,7 @@ def _write_packed(contents: Contents, packed: Path) -> None:
             contents.arrays[name].dtype,
             contents.arrays[name].shape[1:],
             chunk_length=getattr(contents.arrays[name], "chunk_length", None),
-            attributes=dict(getattr(contents.arrays[name], "attributes", {})),
+            attributes=contents.array_attributes(name),
         )
         for name in contents.aligned
     }

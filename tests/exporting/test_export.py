@@ -52,7 +52,7 @@ def read(path, kind):
     """Return the arrays of an export, as an independent reader sees them."""
     if kind == "npy":
         return {
-            str(found.relative_to(path).with_suffix("")): np.load(found)
+            found.relative_to(path).with_suffix("").as_posix(): np.load(found)
             for found in path.rglob("*.npy")
         }
     if kind == "npz":
@@ -246,13 +246,58 @@ def test_what_is_there_stays_unless_it_may_be_replaced(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["npy", "images", "zarr", "hdf5"])
-def test_a_folder_with_other_files_is_never_replaced(tmp_path, kind):
+@pytest.mark.parametrize("name", ["thesis.tex", "zarr.json", "my.png", "my.npy"])
+def test_a_folder_with_other_files_is_never_replaced(tmp_path, kind, name):
     out = tmp_path / "home"
     (out / "deep").mkdir(parents=True)
-    (out / "deep" / "thesis.tex").write_text("years")
-    with pytest.raises(OSError, match=r"holds deep/thesis\.tex|a folder, and hdf5 is a fil"):
-        cs.export({"x": np.zeros((3, 4, 4), "u1")}, out, format=kind, overwrite=True)
-    assert (out / "deep" / "thesis.tex").read_text() == "years"
+    (out / "deep" / name).write_text("years")
+    given = {"x": np.zeros((3, 4, 4), "u1")}
+    with pytest.raises(OSError, match=f"holds deep/{name}|a folder, and hdf5 is a fil"):
+        cs.export(given, out, format=kind, overwrite=True)
+    assert (out / "deep" / name).read_text() == "years"
+    if kind != "hdf5" and (kind, name) != ("zarr", "zarr.json"):
+        cs.export(given, tmp_path / "own", format=kind)
+        (tmp_path / "own" / name).write_text("added later")
+        with pytest.raises(FileExistsError, match=f"nothing but an export.* holds {name}"):
+            cs.export(given, tmp_path / "own", format=kind, overwrite=True)
+
+
+@pytest.mark.parametrize("kind", ["npy", "zarr", "npz"])
+def test_what_is_exported_is_never_replaced_by_it(path, tmp_path, kind):
+    own = tmp_path / "a.zarr.zip"
+    own.write_bytes(path.read_bytes())
+    content = own.read_bytes()
+    with cs.open(own) as store:
+        for source in (own, store, store.select(slice(3))):
+            with pytest.raises(ValueError, match="this is the file that is exported"):
+                cs.export(source, own, format=kind, overwrite=True)
+    assert own.read_bytes() == content
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_dates_that_are_none_are_nulls(tmp_path, kind):
+    days = np.array(["2020-01-01", "NaT", "1969-12-31"], "M8[s]")
+    cs.export({"d": days}, tmp_path / "a", format=kind)
+    assert np.array_equal(read(tmp_path / "a", kind)["d"], days, equal_nan=True)
+
+
+def test_attributes_of_every_kind_come_back_from_hdf5(tmp_path):
+    h5py = require("h5py")
+    path = tmp_path / "a.zarr.zip"
+    attributes = {"n": None, "big": 2**70, "flag": True, "list": [1, {"a": 2}], "text": "ä"}
+    spec = {"x": cs.ArraySpec("f4", attributes={"unit": ["m"]})}
+    with cs.create(path, arrays=spec, attributes=attributes) as writer:
+        writer.append(x=np.zeros(3, "f4"))
+    cs.export(path, tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert sorted(file.attrs["chunkstore_json"]) == ["big", "list", "n"]
+        found = {
+            key: json.loads(value) if key in file.attrs["chunkstore_json"] else value
+            for key, value in file.attrs.items()
+            if key != "chunkstore_json"
+        }
+        assert found == attributes
+        assert json.loads(file["x"].attrs["unit"]) == ["m"]
 
 
 @pytest.mark.parametrize("kind", FORMATS)

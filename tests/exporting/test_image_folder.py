@@ -31,7 +31,7 @@ def pictures(num_samples=30, shape=(7, 9, 3), dtype="u1"):
 def test_every_pixel_is_as_stored(tmp_path, shape, dtype):
     x = pictures(shape=shape, dtype=dtype)
     cs.export({"x": x}, tmp_path / "out", format="images")
-    files = sorted((tmp_path / "out").iterdir())
+    files = sorted((tmp_path / "out").glob("*.png"))
     assert [file.name for file in files] == [f"{i:02d}.png" for i in range(30)]
     for file, picture in zip(files, x, strict=True):
         with PIL_Image.open(file) as image:
@@ -55,7 +55,25 @@ def test_classes_are_folders_and_names_are_kept(tmp_path):
 def test_a_view_keeps_the_classes_that_it_has(tmp_path):
     data = {"x": pictures(), "y": np.arange(30) % 3}
     cs.export(cs.select(data, data["y"] == 2), tmp_path / "out", format="images")
-    assert [found.name for found in (tmp_path / "out").iterdir()] == ["2"]
+    assert [found.name for found in (tmp_path / "out").iterdir() if found.is_dir()] == ["2"]
+
+
+def test_the_names_of_other_labels_classes_are_not_taken(tmp_path):
+    path = tmp_path / "a.zarr.zip"
+    specs = {
+        "x": cs.ArraySpec("u1", (7, 9, 3)),
+        "y": cs.ArraySpec("i8"),
+        "species": cs.ArraySpec("i8", attributes={"class_names": ["cat", "dog"]}),
+    }
+    attributes = {"class_names": ["cat", "dog"]}
+    with cs.create(path, arrays=specs, attributes=attributes) as writer:
+        writer.append(x=pictures(4), y=[0, 1, 1, 0], species=[1, 1, 0, 0])
+    cs.export(path, tmp_path / "out", format="images")
+    assert {found.name for found in (tmp_path / "out").iterdir() if found.is_dir()} == {"0", "1"}
+    with cs.open(path) as store:
+        view = store.select([1, 2])
+        cs.export(view, tmp_path / "part", format="images")
+    assert len(list((tmp_path / "part" / "1").iterdir())) == 2
 
 
 @pytest.mark.parametrize(
