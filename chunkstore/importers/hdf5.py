@@ -167,7 +167,12 @@ def open_hdf5(
             _joined(parts, name),
             unaligned=_common_beside(parts),
             attributes=first.attributes,
-            provenance={"layout": first.layout, "files": len(files)},
+            provenance={
+                "layout": first.layout,
+                "sample_axis": sample_axis,
+                "beside": sorted(beside),
+                "files": len(files),
+            },
             notes=[note for part in parts for note in part.notes],
             identity=" ".join(file.identity for file in files),
         )

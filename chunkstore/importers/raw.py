@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -125,4 +125,18 @@ def open_raw(
         dtype=np.dtype(dtype),
         identity=identity,
     )
-    return ArraySamples("raw", path, {name or default_name(path): column})
+    return ArraySamples(
+        "raw",
+        path,
+        {name or default_name(path): column},
+        provenance={
+            "dtype": _dtype_text(np.dtype(dtype)),
+            "sample_shape": list(spec.sample_shape),
+            "offset": offset,
+        },
+    )
+
+
+def _dtype_text(dtype: np.dtype[Any]) -> str:
+    """Return a data type with its byte order; a structure as its fields."""
+    return dtype.str if dtype.names is None else str(dtype)

@@ -145,7 +145,7 @@ def open_zarr(
             columns,
             unaligned=others,
             attributes=attributes,
-            provenance={"zarr_format": root.metadata.zarr_format},
+            provenance={"zarr_format": root.metadata.zarr_format, "beside": sorted(beside)},
             notes=notes,
             identity=identity,
         )

@@ -64,8 +64,8 @@ class RawColumn(Column):
 
     @property
     def identity(self) -> str:
-        """What tells the file from others, and where in it the array begins."""
-        return f"{self._identity} {self._offset}"
+        """What tells the file from others, where in it the array begins and how it is stored."""
+        return f"{self._identity} {self._offset} {self._stored_dtype}"
 
     def read_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
         """Read where the samples belong; other byte orders are swapped there.

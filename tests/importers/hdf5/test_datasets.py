@@ -352,3 +352,12 @@ def test_an_import_that_was_killed_goes_on_and_ends_with_the_same_bytes(tmp_path
     cs.import_hdf5("a.h5", "b.zarr.zip", verify=False)
     cs.import_hdf5("a.h5", "whole.zarr.zip", verify=False)
     assert (tmp_path / "b.zarr.zip").read_bytes() == (tmp_path / "whole.zarr.zip").read_bytes()
+
+
+def test_the_file_says_which_axis_counted_and_what_stood_beside(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"], file["mean"] = np.zeros((5, 2)), np.zeros(2)
+    cs.import_hdf5(tmp_path / "a.h5", tmp_path / "a.zarr.zip", beside=["mean"], sample_axis="first")
+    with cs.open(tmp_path / "a.zarr.zip") as store:
+        about = store.attributes["import"]
+    assert (about["sample_axis"], about["beside"]) == ("first", ["mean"])
