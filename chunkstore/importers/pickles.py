@@ -15,12 +15,11 @@ from chunkstore.importers.arrays.files import default_name, file_identity
 from chunkstore.importers.arrays.options import import_arrays, plan_arrays
 from chunkstore.importers.arrays.samples import ArraySamples
 from chunkstore.importers.pickles_arrays import read_pickle
+from chunkstore.importers.pickles_lists import list_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Unpack
-
-    from numpy.typing import NDArray
 
     from chunkstore.importers.arrays.options import ArrayPlan, ImportArguments, Imported
 
@@ -39,7 +38,8 @@ def import_pickle(
     ----------
     source
         A pickle of any protocol, also of Python 2, plain or packed by gzip, bzip2 or xz. It holds
-        NumPy arrays, lists of numbers or text, or dicts, lists and tuples of these.
+        NumPy arrays, lists of numbers or of text, or dicts, lists and tuples of these. The values
+        of a list are of one kind, and come over exactly or not at all.
     out
         The new file, or with ``split`` the folder of the new files.
     arrays
@@ -64,9 +64,10 @@ def import_pickle(
     Raises
     ------
     UnsupportedError
-        The pickle asks for anything but arrays and plain values; says for what.
+        The pickle asks for anything but arrays and plain values; says for what. A list mixes kinds
+        or holds what no array can; two arrays have one path.
     CorruptionError
-        It is damaged.
+        It is damaged, or text in it is no UTF-8.
     KeyError
         There is no such path; lists those that there are.
     ValueError
@@ -113,7 +114,11 @@ def open_pickle(
     """Return the arrays in a pickle as samples; see `import_pickle`."""
     place = os.fspath(source)
     identity = file_identity(place)
-    found = dict(_leaves(read_pickle(place), ""))
+    found: dict[str, Any] = {}
+    for path, value in _leaves(read_pickle(place), ""):
+        if path in found:
+            raise UnsupportedError(f"{place}: two arrays of the pickle have the path {path!r}")
+        found[path] = value
     if list(found) == [""]:
         found = {default_name(place): found[""]}
     if arrays is None:
@@ -125,9 +130,9 @@ def open_pickle(
                 raise KeyError(f"{place}: there is no array {path!r}, only {', '.join(found)}")
         chosen = {name: found[path] for name, path in wanted.items()}
     notes: list[str] = []
-    values = {name: _as_array(value, place, name) for name, value in chosen.items()}
-    scalars = {name: array[()] for name, array in values.items() if not array.ndim}
-    values = {name: array for name, array in values.items() if array.ndim}
+    read = {name: _value(value, f"{place}: {name!r}") for name, value in chosen.items()}
+    values = {name: value for name, value in read.items() if isinstance(value, np.ndarray)}
+    scalars = {name: value for name, value in read.items() if name not in values}
     if unknown := [name for name in beside if name not in values]:
         raise KeyError(f"beside= names {unknown[0]!r}; there are {', '.join(values)}")
     return ArraySamples(
@@ -165,29 +170,26 @@ def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
     return [(path, value)]
 
 
-def _as_array(value: Any, place: str, name: str) -> NDArray[Any]:
-    """Return a leaf as an array.
+def _value(value: Any, place: str) -> Any:
+    """Return a leaf as an array, or as a single value.
 
     Raises
     ------
-    UnsupportedError
-        It is none.
+    UnsupportedError, CorruptionError
+        It is none; see `list_array`.
     """
     if isinstance(value, np.ndarray):
-        return value.astype(value.dtype.newbyteorder("="), copy=False)
-    if isinstance(value, list) and value and all(type(item) is bytes for item in value):
-        # Python 2 wrote its text so.
+        native = value.astype(value.dtype.newbyteorder("="), copy=False)
+        return native if native.ndim else native[()]
+    if isinstance(value, list | tuple):
+        return list_array(value, place)
+    if isinstance(value, bytes) and not isinstance(value, np.generic):
         try:
-            value = [item.decode("utf-8") for item in value]
-        except UnicodeDecodeError:
-            value = [item.decode("latin-1") for item in value]
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise UnsupportedError(f"{place}: {name!r} is a list that is no array: {error}") from None
-    if array.dtype.hasobject:
-        kinds = sorted({type(item).__name__ for item in array.reshape(-1).tolist()})[:5]
-        raise UnsupportedError(f"{place}: {name!r} is no array but holds {', '.join(kinds)}")
-    return array
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UnsupportedError(
+                f"{place} is no UTF-8: {error.reason} at byte {error.start}; arrays= chooses others"
+            ) from None
+    if isinstance(value, bool | int | float | str | np.generic):
+        return value
+    raise UnsupportedError(f"{place} is no array but holds {type(value).__name__}")

@@ -74,7 +74,7 @@ class _Dtype:
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) < 8:
             raise pickle.UnpicklingError("the state of a dtype is none")
-        order, subdtype, names, fields = _text(state[1]), state[2], state[3], state[4]
+        order, subdtype, names, fields = _key(state[1]), state[2], state[3], state[4]
         itemsize = state[5]
         if subdtype is not None:
             raise UnsupportedError("the pickle has a dtype of sub-arrays")
@@ -84,17 +84,13 @@ class _Dtype:
             self.value = self.value.newbyteorder(order)
         if self.value.kind in "mM" and len(state) > 8:
             # Beside the metadata: the unit, and how many of it.
-            unit, number = _text(state[8][1][0]), state[8][1][1]
+            unit, number = _key(state[8][1][0]), state[8][1][1]
             self.value = np.dtype(f"{self.value.str[:2]}8[{int(number)}{unit}]")
 
 
-def _text(value: Any) -> Any:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
 def _structure(names: Any, fields: Any, itemsize: Any) -> np.dtype[Any]:
-    plain = {_text(name): field for name, field in fields.items()}
-    kept = [_text(name) for name in names]
+    plain = {_key(name): field for name, field in fields.items()}
+    kept = [_key(name) for name in names]
     found = [plain[name] for name in kept]
     if not isinstance(itemsize, int) or not 0 <= itemsize <= _MAX_ITEMSIZE:
         raise UnsupportedError(f"the pickle has a dtype of {itemsize} bytes")
@@ -323,7 +319,10 @@ def _finished(value: Any) -> Any:
             raise CorruptionError("the pickle is damaged: an array has no elements")
         return value.value
     if isinstance(value, dict):
-        return {_key(key): _finished(item) for key, item in value.items()}
+        finished = {_key(key): _finished(item) for key, item in value.items()}
+        if len(finished) < len(value):
+            raise UnsupportedError("the pickle has a dict with a key both as bytes and as text")
+        return finished
     if isinstance(value, list):
         # Most lists are long ones of numbers.
         if all(type(item) in (int, float, bool, str) for item in value):
@@ -337,9 +336,10 @@ def _finished(value: Any) -> Any:
 
 
 def _key(key: Any) -> Any:
-    if isinstance(key, bytes):
-        try:
-            return key.decode("utf-8")
-        except UnicodeDecodeError:
-            return key.decode("latin-1")
-    return key
+    """Return a name, which Python 2 wrote as bytes, as text."""
+    if not isinstance(key, bytes):
+        return key
+    try:
+        return key.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UnsupportedError(f"the pickle has a name that is no UTF-8: {key!r:.80}") from None

@@ -90,24 +90,40 @@ class TextColumn(Column):
         values = np.asarray(self._read_objects(start, stop), object)
         per_sample = max(1, values.size // max(1, stop - start))
         return [
-            self._text(value, start + i // per_sample)
+            checked_text(value, self.place, start + i // per_sample)
             for i, value in enumerate(values.reshape(-1).tolist())
         ]
 
-    def _text(self, value: Any, number: int) -> str:
-        if isinstance(value, bytes):
-            try:
-                value = value.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise CorruptionError(
-                    f"{self.place}: sample {number} is no UTF-8: {error.reason} at byte "
-                    f"{error.start}"
-                ) from None
-        if not isinstance(value, str):
-            what = "missing" if value is None else f"a {type(value).__name__}, no text"
-            raise UnsupportedError(f"{self.place}: sample {number} is {what}")
-        if value.endswith("\0"):
-            raise UnsupportedError(
-                f"{self.place}: sample {number} ends in a zero character, which NumPy's text drops"
-            )
-        return value
+
+def checked_text(value: Any, place: str, number: int) -> str:
+    """Return a text that an array of text gives back as it was.
+
+    Parameters
+    ----------
+    value
+        A str, or bytes that are UTF-8.
+    place, number
+        How errors call the array, and which of its samples this is.
+
+    Raises
+    ------
+    UnsupportedError
+        It is missing, or ends in a zero character.
+    CorruptionError
+        Bytes are no UTF-8.
+    """
+    if isinstance(value, bytes):
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise CorruptionError(
+                f"{place}: sample {number} is no UTF-8: {error.reason} at byte {error.start}"
+            ) from None
+    if not isinstance(value, str):
+        what = "missing" if value is None else f"a {type(value).__name__}, no text"
+        raise UnsupportedError(f"{place}: sample {number} is {what}")
+    if value.endswith("\0"):
+        raise UnsupportedError(
+            f"{place}: sample {number} ends in a zero character, which NumPy's text drops"
+        )
+    return value

@@ -47,7 +47,11 @@ def test_arrays_of_every_protocol_are_read_exactly(protocol):
 
 
 def test_pickles_of_python_2_are_read_as_python_reads_them(tmp_path):
-    given = {"x": np.arange(400, dtype="<f4").reshape(20, 20), "y": list(range(20)), "k": "grün"}
+    given = {
+        "x": np.arange(400, dtype="<f4").reshape(20, 20),
+        "y": list(range(20)),
+        "k": "grün".encode(),
+    }
     raw = python2.dumps(given)
     expected = pickle.loads(raw, encoding="latin-1")
     (tmp_path / "a.pkl").write_bytes(raw)
@@ -55,6 +59,8 @@ def test_pickles_of_python_2_are_read_as_python_reads_them(tmp_path):
     loaded = cs.load(tmp_path / "a.zarr.zip")
     np.testing.assert_array_equal(loaded["x"], expected["x"])
     assert loaded["y"].tolist() == expected["y"]
+    with cs.open(tmp_path / "a.zarr.zip") as store:
+        assert store.attributes["k"] == "grün"
 
 
 @pytest.mark.parametrize(
@@ -152,3 +158,75 @@ def test_what_is_no_array_is_named(tmp_path):
     (tmp_path / "cut.pkl.gz").write_bytes(gzip.compress(pickle.dumps(ARRAYS))[:100])
     with pytest.raises(cs.CorruptionError, match=r"cut\.pkl\.gz"):
         cs.import_pickle(tmp_path / "cut.pkl.gz", tmp_path / "a.zarr.zip")
+
+
+EXACT = {
+    "bool": [True, False],
+    "int": [1, -(2**63), 2**63 - 1],
+    "unsigned": [2**64 - 1, 0],
+    "float": [0.1, -0.0],
+    "int among floats": [2**53, 0.5],
+    "text": ["ab", "a\0b", "grün"],
+    "nested": [[1, 2], [3, 4]],
+    "tuples": [("a", "b"), ("c", "d")],
+    "numpy": [np.float32(1.5), np.float32(2)],
+    "arrays": [[np.arange(3, dtype="u1"), np.ones(3, "u1")]],
+}
+
+
+@pytest.mark.parametrize("values", EXACT.values(), ids=EXACT.keys())
+def test_a_list_of_one_kind_comes_over_exactly(tmp_path, values):
+    (tmp_path / "y.pkl").write_bytes(pickle.dumps(values))
+    cs.import_pickle(tmp_path / "y.pkl", tmp_path / "a.zarr.zip")
+    loaded = cs.load(tmp_path / "a.zarr.zip")["y"]
+    expected = np.array(values, np.uint64 if values[0] == 2**64 - 1 else None)
+    assert loaded.dtype == expected.dtype
+    assert loaded.tolist() == expected.tolist()
+
+
+INEXACT = {
+    "number beside text": ([1, "a", 2.5], "holds float, int, str"),
+    "bool beside int": ([True, 2], "holds bool, int"),
+    "bytes beside text": ([b"a", "a"], "holds bytes, str"),
+    "neither int64 nor uint64": ([2**63, -1], "neither int64 nor uint64"),
+    "no 64 bits": ([2**64], "neither int64 nor uint64"),
+    "no float64": ([2**53 + 1, 0.5], "the integer 9007199254740993 among floats"),
+    "beyond floats": ([10**400, 0.5], "among floats"),
+    "zero in text": (["a", "ab\0"], "sample 1 ends in a zero character"),
+    "zero in bytes": ([b"ab\0"], "sample 0 ends in a zero character"),
+    "dict in list": ([[{}, 1]], "holds dict, int"),
+    "widths": ([np.float32(1), np.float64(1)], "float32 of shape .*float64"),
+    "depths": ([[1], 2], "no array"),
+    "single value": ({1}, "asks for|holds set"),
+}
+
+
+@pytest.mark.parametrize(("values", "message"), INEXACT.values(), ids=INEXACT.keys())
+def test_a_list_that_no_array_gives_back_is_refused(tmp_path, values, message):
+    (tmp_path / "y.pkl").write_bytes(pickle.dumps(values))
+    with pytest.raises(cs.UnsupportedError, match=message) as raised:
+        cs.import_pickle(tmp_path / "y.pkl", tmp_path / "a.zarr.zip")
+    assert "y.pkl" in str(raised.value)
+    assert not (tmp_path / "a.zarr.zip").exists()
+
+
+@pytest.mark.parametrize("values", [[b"ok", b"\xff"], {"y": [1], "by": b"\xff"}, {b"\xff": [1]}])
+def test_bytes_that_are_no_text_are_refused(tmp_path, values):
+    (tmp_path / "y.pkl").write_bytes(pickle.dumps(values))
+    with pytest.raises(cs.ChunkStoreError, match="no UTF-8"):
+        cs.import_pickle(tmp_path / "y.pkl", tmp_path / "a.zarr.zip")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({1: [1], "1": [2]}, "two arrays of the pickle have the path '1'"),
+        ({"a/b": [1], "a": {"b": [2]}}, "the path 'a/b'"),
+        ({b"x": [1], "x": [2]}, "a key both as bytes and as text"),
+    ],
+    ids=["number", "nested", "bytes"],
+)
+def test_arrays_that_would_have_one_path_are_refused(tmp_path, value, message):
+    (tmp_path / "y.pkl").write_bytes(pickle.dumps(value))
+    with pytest.raises(cs.UnsupportedError, match=message):
+        cs.import_pickle(tmp_path / "y.pkl", tmp_path / "a.zarr.zip")
