@@ -15,7 +15,10 @@ PIP_FLAGS = -qq --disable-pip-version-check
 PYTHON = .venv/bin/python
 PYTHON_ALL = .venv-all/bin/python
 PYTHON_BENCH = .venv-bench/bin/python
-BACKENDS = jax torch tensorflow
+# Tests of torch, tf.data and JAX without Keras run once, beside Keras on JAX.
+OTHER_BACKENDS = torch tensorflow
+ADAPTERS = $(wildcard chunkstore/adapters)
+KERAS_TESTS = tests/adapters/test_backend.py $(wildcard tests/adapters/test_keras_*.py)
 REQUIRED = keras jax dask h5py xarray fsspec tensorstore PIL cramjam matplotlib
 BCOLZ_IF_IT_HAS_WHEELS = 'import sys; print("bcolz" * (sys.version_info < (3, 13)))'
 
@@ -36,10 +39,11 @@ check: .venv/.stamp
 	$(PYTHON) -m pytest -q tests/test_architecture.py
 
 test-all: .venv-all/.stamp
-	set -e; for backend in $(BACKENDS); do \
+	KERAS_BACKEND=jax CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest $(ADAPTERS) tests/adapters
+	set -e; for backend in $(OTHER_BACKENDS); do \
 	    echo "== Keras on $$backend"; \
 	    KERAS_BACKEND=$$backend CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest \
-	        $(wildcard chunkstore/adapters) tests/adapters; \
+	        $(ADAPTERS) $(KERAS_TESTS); \
 	done
 	CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest tests/dask tests/test_notebooks.py tests/test_docs.py
 
