@@ -67,7 +67,8 @@ def from_iter(
         become longer than the first needs ``chunkstore.ArraySpec("U40")``.
     options
         ``codec``, ``level``, ``chunk_nbytes``, ``chunk_length``, ``attributes``, ``verify``,
-        ``resume``, ``overwrite``, ``progress``; see `chunkstore.importing.run.ImportOptions`.
+        ``resume``, ``overwrite``, ``progress``; see `chunkstore.importing.run.ImportOptions`. The
+        order is that of the iterable, and there is one file: nothing is shuffled or split.
 
     Returns
     -------
@@ -98,7 +99,7 @@ def from_iter(
     (10, (10, 3))
     """
     started = time.perf_counter()
-    checked = options_of(options)
+    checked = options_of(options, own=frozenset())
     if checked.on_error != "fail":
         raise ValueError("on_error='skip' needs files to leave out; an iterable has none")
     blocks = _blocks(samples, names, batched=batched, arrays=arrays)
@@ -285,9 +286,9 @@ class _Writing:
             for stack in stacks:
                 if not length:
                     length, stride = self._declared(stack.specs)
-                while stack.num_samples >= length:
-                    self._append(stack.take(length), stride)
-                    move(length)
+                while stack.num_samples >= (count := self._next_length(length)):
+                    self._append(stack.take(count), stride)
+                    move(count)
             if stack is not None and stack.num_samples:
                 move(stack.num_samples)
                 self._append(stack.take(stack.num_samples), stride)
@@ -297,6 +298,12 @@ class _Writing:
                     "were done before the run was killed; resume=False begins anew",
                     self._writer.path,
                 )
+
+    def _next_length(self, length: int) -> int:
+        """Return the samples up to the end of a block, or of what was done if that is before."""
+        position, done = self._position.num_done, self._done.num_done
+        count = length - position % length
+        return done - position if position < done < position + count else count
 
     def _declared(self, specs: Mapping[str, ArraySpec]) -> tuple[int, int]:
         """Return the samples of a block, and those between checkpoints: whole blocks."""

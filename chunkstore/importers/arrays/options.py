@@ -114,12 +114,12 @@ def import_arrays(
     return reports if split is not None else reports[""]
 
 
-def options_of(arguments: Mapping[str, Any]) -> ImportOptions:
-    """Return what the frame takes; an argument that it does not know is a TypeError."""
+def options_of(arguments: Mapping[str, Any], *, own: frozenset[str] = _OWN) -> ImportOptions:
+    """Return what the frame takes; an argument that neither it nor ``own`` knows is a TypeError."""
     known = {field.name for field in fields(ImportOptions)}
-    if unknown := [name for name in arguments if name not in known | _OWN]:
+    if unknown := [name for name in arguments if name not in known | own]:
         raise TypeError(
-            f"there is no argument {unknown[0]!r}; there are {sorted(known | _OWN)} and those of "
+            f"there is no argument {unknown[0]!r}; there are {sorted(known | own)} and those of "
             "the function itself"
         )
     given = {name: value for name, value in arguments.items() if name in known}

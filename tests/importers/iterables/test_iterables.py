@@ -89,6 +89,34 @@ def test_other_samples_than_before_are_noticed_when_a_run_goes_on(tmp_path):
     assert cs.load(out)["x"][0, 0, 0] == 1
 
 
+@pytest.mark.usefixtures("_small_blocks")
+def test_an_iterable_that_goes_on_behind_what_was_done_adds_only_that(tmp_path, monkeypatch):
+    out = tmp_path / "a.zarr.zip"
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("chunkstore.importers.iterables._Writing._verify", stop)
+        with pytest.raises(KeyboardInterrupt):
+            cs.from_iter(pairs(105), out)
+    changed = ((x + (i == 104), y) for i, (x, y) in enumerate(pairs(200)))
+    with pytest.raises(cs.ChunkStoreError, match="first 105 samples are not those"):
+        cs.from_iter(changed, out)
+    report = cs.from_iter(pairs(200), out)
+    assert report.num_samples == 200
+    loaded = cs.load(out)
+    assert loaded["x"][:, 0, 0].tolist() == list(range(200))
+    assert loaded["y"].tolist() == [i % 7 for i in range(200)]
+
+
+@pytest.mark.parametrize("name", ["split", "shuffle", "seed", "stratify"])
+def test_what_an_iterable_cannot_do_is_refused(tmp_path, name):
+    with pytest.raises(TypeError, match=f"there is no argument '{name}'"):
+        cs.from_iter(pairs(3), tmp_path / "a.zarr.zip", **{name: None})
+    assert not list(tmp_path.iterdir())
+
+
 BAD = {
     "shape": ([np.zeros(3), np.zeros(4)], {}, ValueError, r"item 1: 'x' has .* shape \(4,\)"),
     "dtype": ([np.zeros(3), np.zeros(3, "f4")], {}, ValueError, "item 1: 'x' .* dtype float32"),
