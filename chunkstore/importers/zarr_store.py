@@ -6,30 +6,31 @@ Folders and zips, of format 2 and 3, read by zarr-python: any codec it has, any 
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 
-from chunkstore.errors import CorruptionError, FormatError, MissingFileError, UnsupportedError
+from chunkstore.errors import FormatError, UnsupportedError
+from chunkstore.format.stored_dtype import restored_dtype, stored_form, to_restored
 from chunkstore.importers.arrays.attributes import json_attributes
-from chunkstore.importers.arrays.column import Column, ForeignColumn
-from chunkstore.importers.arrays.files import default_name, file_identity
+from chunkstore.importers.arrays.column import Column, ForeignColumn, MappedColumn
+from chunkstore.importers.arrays.files import default_name
 from chunkstore.importers.arrays.options import import_arrays, plan_arrays
 from chunkstore.importers.arrays.samples import ArraySamples, whole
 from chunkstore.importers.arrays.text import TextColumn
+from chunkstore.importers.zarr_store_place import identity_of, opened
+from chunkstore.store.node import OWN_ATTRIBUTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Unpack
 
-    from chunkstore.importers.arrays.options import ArrayPlan, ImportArguments, Imported
+    from numpy.typing import NDArray
 
-_STEP_NBYTES = 4 << 20
+    from chunkstore.importers.arrays.options import ArrayPlan, ImportArguments, Imported
 
 
 def import_zarr(
@@ -80,6 +81,11 @@ def import_zarr(
         See `chunkstore.create`. What was done stays in ``out + ".partial"``; the same call goes on
         with it.
 
+    Notes
+    -----
+    Of a store that chunkstore wrote, times, text, bytes and structures come over as such, and the
+    arrays that are no samples stay beside them.
+
     Examples
     --------
     >>> import zarr, numpy as np, chunkstore as cs
@@ -115,14 +121,20 @@ def open_zarr(
     """Return the arrays of a store as samples; see `import_zarr`."""
     place = os.fspath(source)
     with ExitStack() as resources:
-        root = _opened(place, resources)
-        identity = _identity(place)
+        root = opened(place, resources)
+        identity = identity_of(place)
         found = _arrays_of(root, place)
         chosen = _chosen(found, arrays, place)
         if unknown := [name for name in beside if name not in chosen]:
             raise KeyError(f"beside= names {unknown[0]!r}; there are {', '.join(chosen)}")
         notes: list[str] = []
-        attributes = json_attributes(dict(root.attrs), place, notes, of_file=True)
+        about = dict(root.attrs)
+        if isinstance(own := about.get(OWN_ATTRIBUTES), dict):
+            del about[OWN_ATTRIBUTES]
+            if arrays is None and isinstance(aligned := own.get("aligned"), list):
+                # In a store of ours the others are no samples.
+                beside = [name for name in chosen if name in beside or name not in aligned]
+        attributes = json_attributes(about, place, notes, of_file=True)
         if isinstance(root, zarr.Array):
             # They describe the array.
             attributes = {}
@@ -130,8 +142,12 @@ def open_zarr(
         others: dict[str, Any] = {}
         for name, array in chosen.items():
             where = f"{place}: array {(array.path or '/')!r}"
-            if array.shape == ():
-                value = np.asarray(array[()])[()]
+            dtype, shape = _logical_form(array, where)
+            if shape == ():
+                value = np.asarray(array[...])
+                if dtype != array.dtype:
+                    value = to_restored(value, dtype)
+                value = value[()]
                 attributes |= json_attributes({name: value}, place, notes, of_file=True)
                 continue
             column = _column(array, where, identity, notes)
@@ -150,51 +166,6 @@ def open_zarr(
             identity=identity,
         )
         return samples.own(resources.pop_all())
-
-
-def _opened(place: str, resources: ExitStack) -> Any:
-    path = Path(place)
-    if not path.exists():
-        raise MissingFileError("there is no such folder or zip", place, errno=2)
-    store: Any
-    if path.is_dir():
-        store = zarr.storage.LocalStore(place, read_only=True)
-    else:
-        _check_zip(place)
-        store = zarr.storage.ZipStore(place, mode="r")
-    resources.callback(store.close)
-    try:
-        return zarr.open(store=store, mode="r")
-    except (FileNotFoundError, KeyError, ValueError, TypeError) as error:
-        raise FormatError(f"there is no zarr group or array: {error}", place) from error
-
-
-def _check_zip(place: str) -> None:
-    """Check all CRC-32 of a zip: what reads a part of an entry does not."""
-    try:
-        with zipfile.ZipFile(place) as archive:
-            for info in archive.infolist():
-                with archive.open(info) as entry:
-                    while entry.read(_STEP_NBYTES):
-                        pass
-    except zipfile.BadZipFile as error:
-        if not zipfile.is_zipfile(place):
-            raise FormatError("this is no folder and no zip", place) from None
-        raise CorruptionError(f"the zip is damaged: {error}", place) from None
-
-
-def _identity(place: str) -> str:
-    """Return what the metadata of a store, or the zip as a whole, is known by."""
-    path = Path(place)
-    if not path.is_dir():
-        return file_identity(path)
-    names = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
-    return " ".join(
-        file_identity(os.path.join(folder, name))
-        for folder, _, files in sorted(os.walk(path))
-        for name in names
-        if name in files
-    )
 
 
 def _arrays_of(root: Any, place: str) -> dict[str, Any]:
@@ -230,10 +201,44 @@ def _chosen(
     return {name: found[path.strip("/")] for name, path in wanted.items()}
 
 
+def _descriptor(array: Any) -> Any:
+    """Return what chunkstore says of the type of an array that it stored, or None."""
+    own = array.attrs.get(OWN_ATTRIBUTES)
+    return own.get("dtype") if isinstance(own, dict) else None
+
+
+def _logical_form(array: Any, where: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Return dtype and shape of an array; of one that chunkstore stored, those that it had.
+
+    Raises
+    ------
+    FormatError
+        What the attributes say does not fit what is stored.
+    """
+    descriptor = _descriptor(array)
+    if descriptor is None:
+        return array.dtype, array.shape
+    try:
+        dtype = restored_dtype(descriptor)
+    except FormatError as error:
+        raise FormatError(f"{where}: {error.message}") from None
+    stored, axes, _ = stored_form(dtype)
+    ndim = len(array.shape) - len(axes)
+    if array.dtype.newbyteorder("=") != stored or ndim < 0 or array.shape[ndim:] != axes:
+        raise FormatError(
+            f"{where}: attributes.chunkstore.dtype says {dtype}, which is stored as {stored} with "
+            f"axes {axes} behind its own, got {array.dtype} of shape {array.shape}"
+        )
+    return dtype, array.shape[:ndim]
+
+
 def _column(array: Any, where: str, identity: str, notes: list[str]) -> Column:
-    attributes = json_attributes(dict(array.attrs), where, notes)
+    about = dict(array.attrs)
     # xarray's name for the axes under format 2; the new file names its own.
-    attributes.pop("_ARRAY_DIMENSIONS", None)
+    about.pop("_ARRAY_DIMENSIONS", None)
+    if is_ours := _descriptor(array) is not None:
+        del about[OWN_ATTRIBUTES]
+    attributes = json_attributes(about, where, notes)
     num_missing = array.nchunks - array.nchunks_initialized
     if num_missing > 0:
         notes.append(
@@ -255,7 +260,15 @@ def _column(array: Any, where: str, identity: str, notes: list[str]) -> Column:
             identity=identity,
             attributes=attributes,
         )
-    return ForeignColumn(where, array, attributes=attributes)
+    column = ForeignColumn(where, array, attributes=attributes)
+    if not is_ours:
+        return column
+    logical, shape = _logical_form(array, where)
+
+    def restored(stored: NDArray[Any], _: int) -> NDArray[Any]:
+        return to_restored(stored, logical)
+
+    return MappedColumn(column, restored, sample_shape=shape[1:], dtype=logical)
 
 
 def _is_text(array: Any) -> bool:

@@ -158,3 +158,49 @@ def test_a_store_of_ours_can_be_imported_as_any_other(tmp_path):
     shutil.rmtree(tmp_path / "a")
     cs.import_zarr(tmp_path / "b.zarr.zip", tmp_path / "c.zarr.zip", codec="lz4")
     assert cs.load(tmp_path / "c.zarr.zip")["train/y"].sum() == 4950
+
+
+LOGICAL = {
+    "text": np.array(["a", "grün", ""] * 7),
+    "texts": np.array([["a", "grün"]] * 21),
+    "bytes": np.array([b"ab", b"\xff", b""] * 7),
+    "raw": np.frombuffer(bytes(range(63)), "V3"),
+    "dates": np.arange(21).astype("M8[D]"),
+    "spans": np.array([1, "NaT", 3] * 7, "m8[ms]"),
+    "pairs": np.array([(i, f"t{i}") for i in range(21)], [("i", "i2"), ("t", "U3")]),
+    "numbers": np.arange(21.0),
+}
+
+
+@pytest.mark.parametrize("source", ["file", "export"])
+def test_types_that_zarr_lacks_come_back_from_stores_of_ours(tmp_path, source):
+    beside = np.array(["first", "second"])
+    with cs.create(tmp_path / "a.zarr.zip", attributes={"author": "me"}) as writer:
+        writer.append(**LOGICAL)
+        writer.put("beside", beside, aligned=False)
+        writer.attributes["names"] = ["k"]
+    path = tmp_path / "a.zarr.zip"
+    if source == "export":
+        path = tmp_path / "a.zarr"
+        cs.export(tmp_path / "a.zarr.zip", path)
+    report = cs.import_zarr(path, tmp_path / "b.zarr.zip", chunk_length=4)
+    assert report.notes == ()
+    with cs.open(tmp_path / "b.zarr.zip") as store:
+        assert set(store.sample_arrays) == set(LOGICAL)
+        for name, values in {**LOGICAL, "beside": beside}.items():
+            assert store[name].dtype == values.dtype, name
+            assert store[name].shape == values.shape, name
+            assert store[name][...].tobytes() == values.tobytes(), name
+        assert store.attributes["author"] == "me"
+        assert store.attributes["names"] == ["k"]
+
+
+def test_a_type_that_does_not_fit_what_is_stored_is_named(tmp_path):
+    group = zarr.open_group(str(tmp_path / "a"), mode="w")
+    about = {"chunkstore": {"dtype": "<U3"}}
+    group.create_array("x", data=np.zeros((5, 2), "u4"), attributes=about)
+    with pytest.raises(cs.FormatError, match=r"array 'x': .*says <U3, .*\(5, 2\)"):
+        cs.import_zarr(tmp_path / "a", tmp_path / "b.zarr.zip")
+    group["x"].attrs["chunkstore"] = {"dtype": "O"}
+    with pytest.raises(cs.FormatError, match=r"array 'x': .*is no data type"):
+        cs.import_zarr(tmp_path / "a", tmp_path / "b.zarr.zip")
