@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from chunkstore.errors import FormatError
 from chunkstore.importers.arrays.attributes import json_attributes
@@ -24,7 +22,8 @@ from chunkstore.importers.arrays.files import (
 from chunkstore.importers.arrays.options import import_arrays, plan_arrays
 from chunkstore.importers.arrays.raw import RawColumn
 from chunkstore.importers.arrays.samples import ArraySamples, whole
-from chunkstore.importers.npy_file import ENDINGS, read_header
+from chunkstore.importers.npy_decoded import DecodedArrays
+from chunkstore.importers.npy_file import ENDINGS, read_header, read_value
 from chunkstore.importers.npy_stack import open_stack
 from chunkstore.importers.npy_zip import mapped, npz_columns
 
@@ -91,8 +90,9 @@ def import_npy(
 
     Notes
     -----
-    Memory stays the same however large the files are. An array that an npz file holds compressed
-    and that takes over 64 MiB is decoded to a temporary file beside the new one.
+    Memory stays the same however large and many the files are. Arrays that npz files hold
+    compressed are decoded once; those that do not fit in 64 MiB together go to a temporary file
+    beside the new one. A single value that several npz files hold must be the same in all of them.
 
     Examples
     --------
@@ -152,8 +152,11 @@ def open_npy(
     folder = os.fspath(Path(out).absolute().parent)
     with ExitStack() as resources:
         notes: list[str] = []
-        found, name = _found(source, resources, folder)
+        decoded = resources.enter_context(closing(DecodedArrays(folder)))
+        found, name = _found(source, decoded)
         chosen = _chosen(found, arrays, name)
+        if errors := [value for value in chosen.values() if isinstance(value, FormatError)]:
+            raise errors[0]
         scalars = {key: value for key, value in chosen.items() if not isinstance(value, Column)}
         columns = {key: value for key, value in chosen.items() if isinstance(value, Column)}
         if unknown := [key for key in beside if key not in columns]:
@@ -169,16 +172,19 @@ def open_npy(
         return samples.own(resources.pop_all())
 
 
-def _found(source: Source, resources: ExitStack, folder: str) -> tuple[dict[str, Any], str]:
-    """Return columns and single values by name, and what the source is called."""
+def _found(source: Source, decoded: DecodedArrays) -> tuple[dict[str, Any], str]:
+    """Return columns and single values by name, and what the source is called.
+
+    In place of one that cannot be had, because files differ, is the error that says why.
+    """
     if not isinstance(source, Mapping):
-        return _columns_of(source, resources, folder)
+        return _columns_of(source, decoded)
     if not source:
         raise ValueError("import_npy needs at least one file, got none")
     found: dict[str, Any] = {}
     names: list[str] = []
     for key, place in source.items():
-        inside, name = _columns_of(place, resources, folder)
+        inside, name = _columns_of(place, decoded)
         names.append(name)
         if len(inside) > 1:
             raise ValueError(
@@ -189,14 +195,14 @@ def _found(source: Source, resources: ExitStack, folder: str) -> tuple[dict[str,
 
 
 def _columns_of(
-    source: Place | Sequence[Place], resources: ExitStack, folder: str
+    source: Place | Sequence[Place], decoded: DecodedArrays
 ) -> tuple[dict[str, Any], str]:
     paths, name = listed_files(source, ENDINGS)
-    parts = [_file_columns(path, resources, folder) for path in paths]
+    parts = [_file_columns(path, decoded) for path in paths]
     if len(parts) == 1:
         return parts[0], name
     # Files of a folder: an npy file's array is called as the folder.
-    is_npy = all(path.endswith(".npy") for path in paths)
+    is_npy = all(path.lower().endswith(".npy") for path in paths)
     if is_npy:
         columns = [next(iter(part.values())) for part in parts]
         if scalars := [p for p, c in zip(paths, columns, strict=True) if not isinstance(c, Column)]:
@@ -209,21 +215,37 @@ def _columns_of(
             raise FormatError(
                 f"{path} holds the arrays {sorted(part)}, the first file {sorted(parts[0])}"
             )
-    first = {key: value for key, value in parts[0].items() if isinstance(value, Column)}
-    return {
-        key: JoinedColumn(f"{name}: array {key!r}", [part[key] for part in parts]) for key in first
-    }, name
+    return {key: _joined(key, [part[key] for part in parts], paths, name) for key in parts[0]}, name
 
 
-def _file_columns(path: str, resources: ExitStack, folder: str) -> dict[str, Any]:
+def _joined(key: str, values: list[Any], paths: Sequence[str], name: str) -> Any:
+    """Return what several files hold under one name, as one."""
+    first = values[0]
+    for path, value in zip(paths, values, strict=True):
+        if isinstance(value, Column) != isinstance(first, Column):
+            kinds = [
+                "an array" if isinstance(v, Column) else "a single value" for v in (value, first)
+            ]
+            return FormatError(f"{path}: {key!r} is {kinds[0]}, in {paths[0]} {kinds[1]}")
+        if not isinstance(value, Column) and (
+            value.dtype != first.dtype or value.tobytes() != first.tobytes()
+        ):
+            return FormatError(
+                f"{path}: the single value {key!r} is {value!r}, in {paths[0]} {first!r}; arrays= "
+                "chooses others"
+            )
+    return JoinedColumn(f"{name}: array {key!r}", values) if isinstance(first, Column) else first
+
+
+def _file_columns(path: str, decoded: DecodedArrays) -> dict[str, Any]:
     if path.lower().endswith(".npz"):
-        return npz_columns(path, resources, folder=folder)
+        return npz_columns(path, decoded)
     identity = file_identity(path)
     try:
         with open(path, "rb") as stream:
             header = read_header(stream, path)
             if header.shape == ():
-                return {default_name(path): np.frombuffer(stream.read(), header.dtype)[0]}
+                return {default_name(path): read_value(stream, header, path, path)}
     except OSError as error:
         raise missing(error, path) from None
     if header.is_fortran:

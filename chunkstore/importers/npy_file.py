@@ -51,7 +51,8 @@ def read_header(file: IO[bytes], place: str) -> NpyHeader:
     CorruptionError
         It ends in the header.
     UnsupportedError
-        A version of the format that nobody knows, or an array of Python objects.
+        A version of the format that nobody knows, an array of Python objects, or of elements
+        without bytes.
     """
     start = file.read(8)
     if start[:6] != MAGIC:
@@ -72,6 +73,34 @@ def read_header(file: IO[bytes], place: str) -> NpyHeader:
     text = raw.decode("utf-8" if major == 3 else "latin-1", "replace")
     dtype, shape, is_fortran = _parsed(text, place)
     return NpyHeader(dtype, shape, is_fortran and len(shape) > 1, 8 + size + length)
+
+
+def read_value(file: IO[bytes], header: NpyHeader, place: str, path: str) -> Any:
+    """Return the single value behind the header of an array of shape ().
+
+    Parameters
+    ----------
+    file
+        Where `read_header` left it.
+    header
+        That one.
+    place, path
+        How errors call it, and the file it is in.
+
+    Raises
+    ------
+    CorruptionError
+        There are not just the bytes of one value.
+    """
+    raw = file.read(header.dtype.itemsize + 1)
+    if len(raw) != header.dtype.itemsize:
+        got = f"{len(raw)}" if len(raw) < header.dtype.itemsize else "more"
+        raise CorruptionError(
+            f"{place}: a single value of dtype {header.dtype} takes {header.dtype.itemsize} bytes, "
+            f"got {got}",
+            path,
+        )
+    return np.frombuffer(raw, header.dtype)[0]
 
 
 def _parsed(text: str, place: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
@@ -99,4 +128,6 @@ def _parsed(text: str, place: str) -> tuple[np.dtype[Any], tuple[int, ...], bool
             f"{place} holds Python objects as a pickle, which may run code when it is read. If you "
             "made it, save it again as an array of numbers or text"
         )
+    if not dtype.itemsize:
+        raise UnsupportedError(f"{place}: elements of dtype {dtype.str!r} have no bytes")
     return dtype, shape, is_fortran

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +17,7 @@ from chunkstore.errors import ChunkStoreError, FormatError
 from chunkstore.importers.arrays.column import Column
 from chunkstore.importers.arrays.file_samples import FileSamples, checked
 from chunkstore.importers.arrays.files import file_identity, listed_files, missing, raise_together
+from chunkstore.importers.npy_decoded import DecodedArrays
 from chunkstore.importers.npy_file import ENDINGS, read_header
 from chunkstore.importers.npy_zip import npz_columns
 from chunkstore.store.spec import ArraySpec
@@ -69,17 +70,16 @@ def open_stack(source: Place | Sequence[Place], *, skips: bool) -> FileSamples:
 def _loaded(path: str) -> dict[str, Any] | Exception:
     """Return the arrays of one file, or the error that it gave."""
     try:
-        with ExitStack() as resources:
-            # Small: a sample is held in memory anyway.
-            if path.lower().endswith(".npz"):
-                found = npz_columns(path, resources, folder=os.path.dirname(path) or ".")
-                return {
-                    key: value.read(0, value.shape[0])
-                    if isinstance(value, Column)
-                    else np.asarray(value)
-                    for key, value in found.items()
-                }
+        if not path.lower().endswith(".npz"):
             return {_DEFAULT_NAME: _read_npy(path)}
+        # Small: a sample is held in memory anyway.
+        with closing(DecodedArrays(os.path.dirname(path) or ".")) as decoded:
+            return {
+                key: value.read(0, value.shape[0])
+                if isinstance(value, Column)
+                else np.asarray(value)
+                for key, value in npz_columns(path, decoded).items()
+            }
     except (ChunkStoreError, OSError, ValueError) as error:
         return error
 

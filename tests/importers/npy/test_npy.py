@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
 
 import chunkstore as cs
-from chunkstore.importers import npy_zip
+from chunkstore.importers import npy_decoded
+from chunkstore.importers.npy import open_npy
 
 DTYPES = [
     "|u1",
@@ -80,7 +82,7 @@ def test_several_files_are_arrays_of_one_store(tmp_path):
 @pytest.mark.parametrize("limit", [0, 1 << 20], ids=["file", "memory"])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_arrays_of_an_npz_file_come_over_exactly(tmp_path, monkeypatch, save, limit, order):
-    monkeypatch.setattr(npy_zip, "_IN_MEMORY_NBYTES", limit)
+    monkeypatch.setattr(npy_decoded, "_IN_MEMORY_NBYTES", limit)
     x = np.asarray(values_of(">f4", (500, 3, 4)), order=order)
     save(tmp_path / "a.npz", images=x, labels=np.arange(500), rate=np.float32(0.5), mean=x[0])
     cs.import_npy(
@@ -208,14 +210,26 @@ HOSTILE = {
     "short": b"\x93NUMPY\x01\x00\x80\x00{'descr'",
     "nested": header_file("(" * 30000),
     "empty": b"",
+    "no-bytes": header_file("{'descr': '|S0', 'fortran_order': False, 'shape': (3,)}"),
+    "cut value": header_file("{'descr': '<f8', 'fortran_order': False, 'shape': ()}") + b"123",
 }
 
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_headers_are_errors_that_name_the_file(tmp_path, content):
     (tmp_path / "x.npy").write_bytes(content)
-    with pytest.raises(cs.ChunkStoreError, match=r"x\.npy"):
-        cs.import_npy(tmp_path / "x.npy", tmp_path / "a.zarr.zip")
+    for stack in (False, True):
+        with pytest.raises(cs.ChunkStoreError, match=r"x\.npy"):
+            cs.import_npy(tmp_path / "x.npy", tmp_path / "a.zarr.zip", stack=stack)
+
+
+def test_a_single_value_that_is_cut_off_is_named(tmp_path):
+    np.save(tmp_path / "x.npy", np.float64(1))
+    raw = (tmp_path / "x.npy").read_bytes()
+    for content in (raw[:-3], raw + b"more"):
+        (tmp_path / "x.npy").write_bytes(content)
+        with pytest.raises(cs.CorruptionError, match=r"x\.npy: a single value .* takes 8 bytes"):
+            cs.import_npy(tmp_path / "x.npy", tmp_path / "a.zarr.zip")
 
 
 def test_what_is_no_npz_file_is_named(tmp_path):
@@ -262,14 +276,74 @@ def test_more_files_than_a_process_may_have_open_come_over(tmp_path):
     folder.mkdir()
     for i in range(300):
         np.save(folder / f"{i}.npy", np.full((2, 2), i))
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    for i in range(300):
+        np.savez(packed / f"{i}.npz", x=np.full((2, 2), i))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
     try:
         cs.import_npy(folder, tmp_path / "a.zarr.zip")
         cs.import_npy(folder, tmp_path / "b.zarr.zip", stack=True)
+        cs.import_npy(packed, tmp_path / "c.zarr.zip")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert (
         cs.load(tmp_path / "a.zarr.zip")["parts"][:, 0].tolist()
         == np.repeat(range(300), 2).tolist()
     )
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_many_compressed_files_take_the_memory_of_few(tmp_path, shuffle, monkeypatch):
+    monkeypatch.setattr(npy_decoded, "_IN_MEMORY_NBYTES", 1 << 20)
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    values = np.zeros((40, 8, 1 << 16), "u1")
+    for i in range(40):
+        values[i, :, 0] = i
+        np.savez_compressed(folder / f"{i}.npz", x=values[i])
+    cs.import_npy(folder, tmp_path / "warm.zarr.zip", arrays=["x"], threads=1, verify=False)
+    tracemalloc.start()
+    try:
+        with open_npy(
+            folder, tmp_path / "a.zarr.zip", arrays=["x"], beside=(), stack=False, skips=False
+        ) as samples:
+            numbers = np.arange(320)
+            if shuffle:
+                numbers = np.random.default_rng(0).permutation(numbers)
+            for i in range(0, 320, 8):
+                read = samples.read(numbers[i : i + 8], skips=False).arrays["x"]
+                assert read[:, 0].tolist() == (numbers[i : i + 8] // 8).tolist()
+            held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    # 20 MiB are decoded.
+    assert held < 6 << 20
+
+
+def test_a_single_value_of_several_files_is_an_attribute_where_it_is_the_same(tmp_path):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for i in range(2):
+        np.savez(folder / f"{i}.npz", x=np.arange(3), scale=0.5)
+    cs.import_npy(folder, tmp_path / "a.zarr.zip")
+    with cs.open(tmp_path / "a.zarr.zip") as store:
+        assert store.attributes["scale"] == 0.5
+    np.savez(folder / "1.npz", x=np.arange(3), scale=1.5)
+    with pytest.raises(cs.FormatError, match=r"1\.npz: the single value 'scale' is .*1\.5"):
+        cs.import_npy(folder, tmp_path / "b.zarr.zip")
+    cs.import_npy(folder, tmp_path / "b.zarr.zip", arrays=["x"])
+    np.savez(folder / "1.npz", x=1, scale=0.5)
+    with pytest.raises(cs.FormatError, match=r"1\.npz: 'x' is a single value, in .*0\.npz an arr"):
+        cs.import_npy(folder, tmp_path / "c.zarr.zip")
+
+
+def test_endings_in_large_letters_are_the_same(tmp_path):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for i in range(2):
+        with (folder / f"{i}.NPY").open("wb") as file:
+            np.save(file, np.full(3, i))
+    cs.import_npy(folder, tmp_path / "a.zarr.zip")
+    assert cs.load(tmp_path / "a.zarr.zip")["parts"].tolist() == [0, 0, 0, 1, 1, 1]
