@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 
 import numpy as np
 import pytest
@@ -110,7 +111,40 @@ def test_files_of_a_folder_follow_each_other_and_split(tmp_path):
         assert [str(n // 10) for n in part["n"]] == part["t"].tolist()
 
 
+def test_bytes_of_one_size_and_missing_times_come_over(tmp_path):
+    table = pa.table(
+        {
+            "code": pa.array([b"ab\0\0", b"\xff\0\1\2", b"\0" * 4], pa.binary(4)),
+            "codes": pa.array([[b"a\0", b"bc"]] * 3, pa.list_(pa.binary(2), 2)),
+            "time": pa.array([1, None, 3], pa.timestamp("us")),
+            "span": pa.array([None, 2, 3], pa.duration("ms")),
+            "date": pa.array([None, 2, 3], pa.date32()),
+            "times": pa.array([[1, None], [3, 4], [None, 6]], pa.list_(pa.timestamp("ms"), 2)),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    cs.import_parquet(tmp_path / "a.parquet", tmp_path / "a.zarr.zip")
+    expected = {
+        "code": np.array([b"ab", b"\xff\0\1\2", b""], "S4"),
+        "codes": np.array([[b"a", b"bc"]] * 3, "S2"),
+        "time": np.array([1, "NaT", 3], "M8[us]"),
+        "span": np.array(["NaT", 2, 3], "m8[ms]"),
+        "date": np.array(["NaT", "1970-01-03", "1970-01-04"], "M8[D]"),
+        "times": np.array([[1, "NaT"], [3, 4], ["NaT", 6]], "M8[ms]"),
+    }
+    loaded = cs.load(tmp_path / "a.zarr.zip")
+    for name, values in expected.items():
+        assert loaded[name].dtype == values.dtype
+        assert loaded[name].tobytes() == values.tobytes(), name
+
+
 BAD = {
+    "null-list": (
+        {"x": pa.array([[1, 2], None], pa.list_(pa.timestamp("s"), 2))},
+        cs.UnsupportedError,
+        "column 'x': the value of row 1 is missing",
+    ),
+    "binary": ({"x": [b"a", b"bc"]}, cs.UnsupportedError, "column 'x' is binary"),
     "null": ({"x": [1, 2, None]}, cs.UnsupportedError, "column 'x': the value of row 2 is missing"),
     "null-text": ({"x": ["a", None]}, cs.UnsupportedError, "column 'x': sample 1 is missing"),
     "null-in-list": ({"x": [[1, 2], [3, None]]}, cs.UnsupportedError, "list of row 1 is missing"),
@@ -164,3 +198,66 @@ def test_files_with_other_columns_are_named(tmp_path):
         cs.import_parquet(paths, tmp_path / "a.zarr.zip")
     with pytest.raises(KeyError, match="no column 'z', only x"):
         cs.import_parquet(paths[0], tmp_path / "a.zarr.zip", arrays=["z"])
+
+
+@pytest.mark.parametrize("axes", [(1, 0, 2), (0, 2, 1), (2, 1, 0)])
+def test_tensors_whose_axes_are_permuted_come_over_as_they_were(tmp_path, axes):
+    x = np.arange(2 * 3 * 4 * 5, dtype="f4").reshape(2, 3, 4, 5)
+    x = x.transpose(0, *(axis + 1 for axis in axes))
+    column = pa.FixedShapeTensorArray.from_numpy_ndarray(x)
+    assert list(column.type.permutation) == list(axes)
+    pq.write_table(pa.table({"x": column}), tmp_path / "a.parquet")
+    cs.import_parquet(tmp_path / "a.parquet", tmp_path / "a.zarr.zip")
+    np.testing.assert_array_equal(cs.load(tmp_path / "a.zarr.zip")["x"], x)
+
+
+def test_a_permutation_that_is_read_in_two_ways_is_refused(tmp_path):
+    kind = pa.fixed_shape_tensor(pa.float32(), (3, 4, 5), permutation=(2, 0, 1))
+    storage = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(60, "f4")), 60)
+    table = pa.table({"x": pa.ExtensionArray.from_storage(kind, storage)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(cs.UnsupportedError, match=r"column 'x' .*permutation \[2, 0, 1\]"):
+        cs.import_parquet(tmp_path / "a.parquet", tmp_path / "a.zarr.zip")
+
+
+def test_a_value_that_is_missing_in_a_tensor_is_named(tmp_path):
+    kind = pa.fixed_shape_tensor(pa.int64(), (2,))
+    storage = pa.FixedSizeListArray.from_arrays(pa.array([1, 2, 3, None, 5, 6]), 2)
+    table = pa.table({"x": pa.ExtensionArray.from_storage(kind, storage)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(cs.UnsupportedError, match="column 'x': a value in the tensor of row 1"):
+        cs.import_parquet(tmp_path / "a.parquet", tmp_path / "a.zarr.zip")
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+@pytest.mark.parametrize("lengths", ["even", "uneven"])
+def test_each_column_of_a_group_is_decoded_once(tmp_path, monkeypatch, ending, lengths):
+    from chunkstore.importers.parquet_file import RowGroups
+
+    table = pa.table({f"c{i}": np.arange(1000) * i for i in range(12)})
+    path = tmp_path / f"a.{ending}"
+    bounds = np.arange(0, 1001, 50) if lengths == "even" else np.array([0, 10, 300, 310, 1000])
+    parts = [table.slice(a, b - a) for a, b in itertools.pairwise(bounds)]
+    if ending == "parquet":
+        with pq.ParquetWriter(path, table.schema) as writer:
+            for part in parts:
+                writer.write_table(part)
+    else:
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            for part in parts:
+                writer.write_table(part)
+    read, seen = RowGroups._read, []
+
+    def counted(self, group, column):
+        seen.append((group, column))
+        rows = read(self, group, column)
+        assert len(rows) == bounds[group + 1] - bounds[group]
+        return rows
+
+    monkeypatch.setattr(RowGroups, "_read", counted)
+    cs.import_parquet(path, tmp_path / "a.zarr.zip", arrays=[f"c{i}" for i in range(11)])
+    assert len(seen) == 11 * len(parts)
+    assert len(set(seen)) == len(seen)
+    loaded = cs.load(tmp_path / "a.zarr.zip")
+    for i in range(11):
+        assert loaded[f"c{i}"].tolist() == (np.arange(1000) * i).tolist()
