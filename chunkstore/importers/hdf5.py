@@ -15,6 +15,7 @@ from chunkstore.importers.arrays.attributes import json_attributes
 from chunkstore.importers.arrays.column import JoinedColumn
 from chunkstore.importers.arrays.options import import_arrays, plan_arrays
 from chunkstore.importers.arrays.samples import ArraySamples, whole
+from chunkstore.importers.hdf5_exported import attributes_of
 from chunkstore.importers.hdf5_file import Hdf5File, scalar
 from chunkstore.importers.hdf5_matlab import matlab_columns
 from chunkstore.importers.hdf5_neon import (
@@ -196,7 +197,9 @@ class _Part:
         self.columns: dict[str, Column] = {}
         self.beside: dict[str, np.ndarray[Any, Any]] = {}
         self.layout = self._found_layout() if layout == "auto" else layout
-        self.attributes = json_attributes(file.attributes, file.path, self.notes, of_file=True)
+        self.attributes = json_attributes(
+            file.attributes(self.notes), file.path, self.notes, of_file=True
+        )
         chosen = self._chosen(arrays)
         if unknown := [name for name in beside if name not in chosen]:
             raise KeyError(f"beside= names {unknown[0]!r}; there are {', '.join(chosen)}")
@@ -234,7 +237,7 @@ class _Part:
     def _add(self, name: str, path: str, *, is_beside: bool) -> None:
         file, place = self.file, self.file.place(path)
         dataset = file.dataset(path)
-        attributes = json_attributes(dict(dataset.attrs), place, self.notes)
+        attributes = json_attributes(attributes_of(dataset, place, self.notes), place, self.notes)
         is_neon = self.layout == "neon"
         if dataset.shape == ():
             file.check_readable(dataset, place)

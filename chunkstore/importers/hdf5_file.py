@@ -15,6 +15,7 @@ from chunkstore.importers.arrays.column import ForeignColumn
 from chunkstore.importers.arrays.files import file_identity, missing
 from chunkstore.importers.arrays.raw import RawColumn
 from chunkstore.importers.arrays.text import TextColumn
+from chunkstore.importers.hdf5_exported import NUMPY_DTYPE, as_times, attributes_of, times_dtype
 from chunkstore.system import ReadFile
 
 try:
@@ -78,10 +79,9 @@ class Hdf5File:
         """Whether MATLAB wrote it, in its format 7.3."""
         return self._raw.read(10, 0) == b"MATLAB 7.3"
 
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """Of the root group."""
-        return dict(self._file.attrs)
+    def attributes(self, notes: list[str]) -> dict[str, Any]:
+        """Return those of the root group; see `attributes_of`."""
+        return attributes_of(self._file, self.path, notes)
 
     def datasets(self) -> list[str]:
         """Return the paths of all datasets in the order of their names, such as ``/group/x``.
@@ -153,9 +153,13 @@ class Hdf5File:
                 identity=self.identity,
                 attributes=attributes,
             )
+        times = times_dtype(dataset)
+        if times is not None:
+            attributes = {key: v for key, v in attributes.items() if key != NUMPY_DTYPE}
         offset = _plain_offset(self._file, dataset)
+        column: Column
         if offset is not None:
-            return RawColumn(
+            column = RawColumn(
                 place,
                 self._raw,
                 offset=offset,
@@ -164,7 +168,9 @@ class Hdf5File:
                 identity=self.identity,
                 attributes=attributes,
             )
-        return ForeignColumn(place, self._with_cache(dataset), attributes=attributes)
+        else:
+            column = ForeignColumn(place, self._with_cache(dataset), attributes=attributes)
+        return column if times is None else as_times(column, times)
 
     def check_readable(self, dataset: Any, place: str) -> None:
         """Raise unless everything that the dataset needs is here; see `column`."""

@@ -361,3 +361,45 @@ def test_the_file_says_which_axis_counted_and_what_stood_beside(tmp_path):
     with cs.open(tmp_path / "a.zarr.zip") as store:
         about = store.attributes["import"]
     assert (about["sample_axis"], about["beside"]) == ("first", ["mean"])
+
+
+def test_what_was_exported_comes_back_equal(tmp_path):
+    arrays = {
+        "dates": np.array(["2020-02-29", "NaT", "1969-01-01"], "M8[D]"),
+        "spans": np.array([[1, 2], ["NaT", 4], [5, 6]], "m8[us]"),
+        "bytes": np.array([b"ab", b"", b"\xff"], "S2"),
+        "text": np.array(["a", "grün", ""]),
+        "flags": np.array([True, False, True]),
+    }
+    about = {"names": ["cat", "dog"], "none": None, "deep": {"a": [1, 2.5]}, "like": "[1]", "n": 3}
+    with cs.create(tmp_path / "a.zarr.zip", attributes=about) as writer:
+        writer.append(**arrays)
+    cs.export(tmp_path / "a.zarr.zip", tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["text"].attrs["chunkstore_json"] = ["pair", "gone"]
+        file["text"].attrs["pair"] = "[1, null]"
+    cs.import_hdf5(tmp_path / "a.h5", tmp_path / "b.zarr.zip")
+    with cs.open(tmp_path / "b.zarr.zip") as store:
+        for name, values in arrays.items():
+            assert store[name].dtype == values.dtype
+            assert store[name][...].tobytes() == values.tobytes()
+            expected = {"pair": [1, None]} if name == "text" else {}
+            assert store[name].attributes == expected
+        found = store.attributes
+    found.pop("import")
+    assert found == about
+
+
+def test_attributes_of_others_that_look_like_ours_stay(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"], file["y"] = np.arange(3), np.arange(3.0)
+        file["x"].attrs["numpy_dtype"] = "int64"
+        file["y"].attrs["numpy_dtype"] = "<M8[D]"
+        file["x"].attrs["chunkstore_json"] = "bad"
+        file["x"].attrs["bad"] = "[1"
+    report = cs.import_hdf5(tmp_path / "a.h5", tmp_path / "a.zarr.zip")
+    assert any("attribute 'bad' is kept as text" in note for note in report.notes)
+    with cs.open(tmp_path / "a.zarr.zip") as store:
+        assert store["x"].dtype == np.int64
+        assert store["x"].attributes == {"numpy_dtype": "int64", "bad": "[1"}
+        assert store["y"].dtype == np.float64

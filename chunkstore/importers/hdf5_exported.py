@@ -1,0 +1,68 @@
+"""What did an export of ours say in an HDF5 file about values that HDF5 has no type for?"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from chunkstore.errors import FormatError
+from chunkstore.format.stored_dtype import restored_dtype
+from chunkstore.importers.arrays.column import MappedColumn
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chunkstore.importers.arrays.column import Column
+
+# The names that `chunkstore.exporting.hdf5` gives them.
+NUMPY_DTYPE: Final = "numpy_dtype"
+JSON_ATTRIBUTES: Final = "chunkstore_json"
+
+
+def times_dtype(dataset: Any) -> np.dtype[Any] | None:
+    """Return the type of the times that an export of ours stored as numbers, or None."""
+    name = dataset.attrs.get(NUMPY_DTYPE)
+    if not isinstance(name, str) or dataset.dtype != np.int64:
+        return None
+    try:
+        dtype = restored_dtype(name)
+    except FormatError:
+        # Somebody else's attribute of this name.
+        return None
+    return dtype if dtype.kind in "mM" else None
+
+
+def as_times(column: Column, dtype: np.dtype[Any]) -> Column:
+    """Return a column of 64-bit integers as times."""
+
+    def viewed(values: NDArray[Any], _: int) -> NDArray[Any]:
+        return values.view(dtype)
+
+    return MappedColumn(column, viewed, sample_shape=column.shape[1:], dtype=dtype)
+
+
+def attributes_of(node: Any, place: str, notes: list[str]) -> dict[str, Any]:
+    """Return the attributes of a group or dataset; those that an export of ours wrote as JSON read.
+
+    Parameters
+    ----------
+    node
+        Of h5py.
+    place
+        How notes call it.
+    notes
+        Gets what is no JSON, though it is said to be.
+    """
+    attributes = dict(node.attrs)
+    listed = np.asarray(attributes.pop(JSON_ATTRIBUTES, []), object).reshape(-1)
+    for name in listed.tolist():
+        text = attributes.get(name)
+        if not isinstance(text, str):
+            continue
+        try:
+            attributes[name] = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            notes.append(f"{place}: attribute {name!r} is kept as text: it is no JSON: {error}")
+    return attributes
