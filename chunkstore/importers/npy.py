@@ -132,7 +132,7 @@ def plan_npy(
         stack=stack,
         skips=options.get("on_error") == "skip",
     ) as samples:
-        return plan_arrays(samples, out, options)
+        return plan_arrays(samples, out, options, shuffles=stack)
 
 
 def open_npy(

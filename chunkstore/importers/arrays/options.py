@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from chunkstore.errors import ChunkStoreError
-from chunkstore.importing.parts import import_parts
+from chunkstore.importing.parts import check_parts, import_parts
 from chunkstore.importing.run import ImportOptions, ImportReport, check_import
-from chunkstore.plan.split import check_fractions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,27 +90,30 @@ def import_arrays(
     """
     options = options_of(arguments)
     split = arguments.get("split")
-    stratify = arguments.get("stratify")
-    if isinstance(stratify, str):
-        stratify = samples.classes(stratify)
-    shuffle = arguments.get("shuffle")
-    shuffle = shuffles if shuffle is None else shuffle
-    if shuffle:
+    order = _order_of(samples, arguments, shuffles=shuffles)
+    if order["shuffle"]:
+        # Before all samples are decoded for it.
+        check_parts(samples, out, options, **order)
         folder = Path(out).absolute() if split is not None else Path(out).absolute().parent
         if split is not None:
-            check_fractions(split)
             folder.mkdir(parents=True, exist_ok=True)
         samples.prepare_for_any_order(os.fspath(folder))
-    reports = import_parts(
-        samples,
-        out,
-        options,
-        shuffle=shuffle,
-        seed=arguments.get("seed", 0),
-        split=split,
-        stratify=stratify,
-    )
+    reports = import_parts(samples, out, options, **order)
     return reports if split is not None else reports[""]
+
+
+def _order_of(
+    samples: ArraySamples | FileSamples, arguments: ImportArguments, *, shuffles: bool
+) -> dict[str, Any]:
+    """Return which samples go where in which order, as `import_parts` takes it."""
+    stratify = arguments.get("stratify")
+    shuffle = arguments.get("shuffle")
+    return {
+        "shuffle": shuffles if shuffle is None else shuffle,
+        "seed": arguments.get("seed", 0),
+        "split": arguments.get("split"),
+        "stratify": samples.classes(stratify) if isinstance(stratify, str) else stratify,
+    }
 
 
 def options_of(arguments: Mapping[str, Any], *, own: frozenset[str] = _OWN) -> ImportOptions:
@@ -179,13 +181,14 @@ def plan_arrays(
     out: str | os.PathLike[str],
     arguments: ImportArguments,
     *,
+    shuffles: bool = False,
     makes_folder: bool = False,
 ) -> ArrayPlan:
     """Return what `import_arrays` would do; nothing is written.
 
     Parameters
     ----------
-    samples, out, arguments
+    samples, out, arguments, shuffles
         See `import_arrays`.
     makes_folder
         Whether the folder of ``out`` would be made, as that of a split is.
@@ -196,17 +199,13 @@ def plan_arrays(
         There is no such argument.
     """
     options = options_of(arguments)
-    split = arguments.get("split")
     refused: list[str] = []
     try:
-        if split is not None:
-            check_fractions(split)
-        if isinstance(stratify := arguments.get("stratify"), str):
-            samples.classes(stratify)
-        targets = [out] if split is None else [Path(out) / f"{name}.zarr.zip" for name in split]
-        for target in targets:
-            is_made = makes_folder or split is not None
-            check_import(samples, _there(Path(target)) if is_made else target, options)
+        if makes_folder and not Path(out).absolute().parent.exists():
+            check_import(samples, out, options, makes_folder=True)
+        else:
+            order = _order_of(samples, arguments, shuffles=shuffles)
+            check_parts(samples, out, options, **order)
     except (ValueError, TypeError, KeyError, ChunkStoreError) as error:
         refused.append(str(error.args[0] if isinstance(error, KeyError) else error))
     return ArrayPlan(
@@ -218,11 +217,3 @@ def plan_arrays(
         samples.notes,
         tuple(refused),
     )
-
-
-def _there(target: Path) -> Path:
-    """Return a file that is as free as one in a folder that has yet to be made."""
-    if target.parent.is_dir():
-        return target
-    folder = next(parent for parent in target.absolute().parents if parent.is_dir())
-    return folder / f".{target.name}.planned"
