@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-import tarfile
-import zlib
-from dataclasses import dataclass
-from functools import partial
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 
-from chunkstore.errors import ChunkStoreError, CorruptionError, FormatError, MissingFileError
+from chunkstore.errors import ChunkStoreError, FormatError
 from chunkstore.importers.arrays.column import MappedColumn, MemoryColumn
-from chunkstore.importers.arrays.files import file_identity
-from chunkstore.importers.arrays.options import import_arrays, plan_arrays
+from chunkstore.importers.arrays.options import import_arrays, options_of, plan_arrays
 from chunkstore.importers.arrays.samples import ArraySamples
-from chunkstore.importers.pickles_arrays import load_arrays
+from chunkstore.importers.arrays.text import checked_text
+from chunkstore.importers.cifar_archive import archive_identity, read_members
+from chunkstore.importing.parts import are_finished, check_parts
+from chunkstore.importing.run import read_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,32 +33,6 @@ Layout = Literal["hwc", "chw"]
 Pad = Literal["channel-mean", "line-mean", "zero", "reflect"]
 _SIDE: Final = 32
 _ROW_NBYTES: Final = 3 * _SIDE * _SIDE
-# No member of the archives is nearly as large.
-_MAX_MEMBER_NBYTES: Final = 512 << 20
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """One of the two data sets: its members, and the keys of its labels by the arrays' names."""
-
-    parts: dict[str, tuple[str, ...]]
-    meta: str
-    labels: dict[str, str]
-    class_names: dict[str, str]
-
-
-_CIFAR_10: Final = _Kind(
-    {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)},
-    "batches.meta",
-    {"y": "labels"},
-    {"y": "label_names"},
-)
-_CIFAR_100: Final = _Kind(
-    {"train": ("train",), "test": ("test",)},
-    "meta",
-    {"y": "fine_labels", "coarse": "coarse_labels"},
-    {"y": "fine_label_names", "coarse": "coarse_label_names"},
-)
 
 
 def import_cifar(
@@ -122,22 +95,25 @@ def import_cifar(
     if part is not None:
         with open_cifar(source, part, layout=layout, size=size, pad=pad) as samples:
             return import_arrays(samples, out, options)
-    _check_parts(options)
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    reports: dict[str, ImportReport] = {}
-    split = options.get("split")
-    for name in get_args(Part):
-        given: Any = dict(options)
-        target = folder / f"{name}.zarr.zip"
-        if name == "test":
-            given.pop("split", None)
-            given.pop("stratify", None)
-        with open_cifar(source, name, layout=layout, size=size, pad=pad) as samples:
-            done = import_arrays(
-                samples, folder if name == "train" and split is not None else target, given
-            )
-        reports |= done if isinstance(done, dict) else {name: done}
+    with ExitStack() as resources:
+        sources = _both(source, layout, size, pad, resources)
+        finished = _check_both(sources, folder, options)
+        folder.mkdir(parents=True, exist_ok=True)
+        reports: dict[str, ImportReport] = {}
+        for name, samples in sources.items():
+            target, given = _of_part(name, folder, options)
+            if name in finished:
+                split = given.get("split")
+                for made in [name] if split is None else list(split):
+                    reports[made] = read_report(
+                        folder / f"{made}.zarr.zip",
+                        seconds=0.0,
+                        is_verified=given.get("verify", True),
+                    )
+                continue
+            done = import_arrays(samples, target, given)
+            reports |= done if isinstance(done, dict) else {name: done}
     return reports
 
 
@@ -151,12 +127,87 @@ def plan_cifar(
     pad: Pad = "channel-mean",
     **options: Unpack[ImportArguments],
 ) -> ArrayPlan:
-    """Return what `import_cifar` would do with the training images; nothing is written."""
-    with open_cifar(source, part or "train", layout=layout, size=size, pad=pad) as samples:
-        target = out
-        if part is None and options.get("split") is None:
-            target = Path(out) / "train.zarr.zip"
-        return plan_arrays(samples, target, options, makes_folder=part is None)
+    """Return what `import_cifar` would do with the training images; nothing is written.
+
+    What would be refused of the test images is told too.
+    """
+    if part is not None:
+        with open_cifar(source, part, layout=layout, size=size, pad=pad) as samples:
+            return plan_arrays(samples, out, options)
+    folder = Path(out)
+    with ExitStack() as resources:
+        sources = _both(source, layout, size, pad, resources)
+        target, given = _of_part("train", folder, options)
+        plan = plan_arrays(sources["train"], target, given, makes_folder=True)
+        try:
+            _check_both(sources, folder, options)
+        except (ValueError, TypeError, KeyError, ChunkStoreError) as error:
+            text = str(error.args[0] if isinstance(error, KeyError) else error)
+            return replace(plan, refused=(text,))
+        # What is there already was made by the same import, which was killed.
+        return replace(plan, refused=()) if folder.is_dir() else plan
+
+
+def _both(
+    source: str | os.PathLike[str],
+    layout: Layout,
+    size: int | None,
+    pad: Pad,
+    resources: ExitStack,
+) -> dict[Part, ArraySamples]:
+    names: tuple[Part, ...] = get_args(Part)
+    return {
+        name: resources.enter_context(open_cifar(source, name, layout=layout, size=size, pad=pad))
+        for name in names
+    }
+
+
+def _of_part(name: Part, folder: Path, options: ImportArguments) -> tuple[Path, ImportArguments]:
+    """Return where a part goes, and what is asked of it: only the training images are divided."""
+    given = options.copy()
+    if name == "test":
+        given.pop("split", None)
+        given.pop("stratify", None)
+    is_divided = given.get("split") is not None
+    return folder if is_divided else folder / f"{name}.zarr.zip", given
+
+
+def _check_both(
+    sources: dict[Part, ArraySamples], folder: Path, options: ImportArguments
+) -> set[Part]:
+    """Return the parts that an import which was killed had finished; nothing is changed.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError, ChunkStoreError
+        What the import of either part would raise before it reads a sample.
+    """
+    split = options.get("split")
+    if split is not None and "test" in split:
+        raise ValueError("the test images are a part of their own; call yours other than 'test'")
+    checked = options_of(options)
+    asked: dict[Part, dict[str, Any]] = {}
+    for name, samples in sources.items():
+        target, given = _of_part(name, folder, options)
+        stratify = given.get("stratify")
+        asked[name] = {
+            "source": samples,
+            "out": target,
+            "options": checked,
+            "shuffle": bool(given.get("shuffle")),
+            "seed": given.get("seed", 0),
+            "split": given.get("split"),
+            "stratify": samples.classes(stratify) if isinstance(stratify, str) else stratify,
+        }
+    finished = {name for name in sources if are_finished(**asked[name])}
+    if len(finished) == len(sources):
+        # Of an import that was not killed: they are there already.
+        finished = set()
+    for name, arguments in asked.items():
+        # In a folder that is not there nothing is in the way.
+        if name not in finished and (folder.is_dir() or arguments["split"] is not None):
+            check_parts(**arguments)
+    return finished
 
 
 def open_cifar(
@@ -181,8 +232,8 @@ def open_cifar(
     if pad == "reflect" and side > 3 * _SIDE - 2:
         raise ValueError(f"pad='reflect' goes to size {3 * _SIDE - 2} at most, got {size}")
     place = os.fspath(source)
-    identity = _identity(place)
-    kind, members = _members(place, part)
+    identity = archive_identity(place)
+    kind, members = read_members(place, part)
     class_names = {
         name: _names(members[kind.meta], key, f"{place}: {kind.meta}")
         for name, key in kind.class_names.items()
@@ -190,13 +241,17 @@ def open_cifar(
     images: list[NDArray[Any]] = []
     labels: dict[str, list[NDArray[Any]]] = {name: [] for name in kind.labels}
     files: list[str] = []
+    nameless: list[str] = []
+    notes: list[str] = []
     for member in kind.parts[part]:
         where = f"{place}: {member}"
         batch = members[member]
         images.append(_images(batch, where))
         for name, key in kind.labels.items():
             labels[name].append(_labels(batch, key, where, len(images[-1]), len(class_names[name])))
-        files += [_as_text(name) for name in batch.get("filenames", [])]
+        files += (found := _file_names(batch, where, len(images[-1])))
+        if not found:
+            nameless.append(member)
     flat = np.concatenate(images)
     pixels = MemoryColumn(f"{place}: {part} images", flat)
     shape = (side, side, 3) if layout == "hwc" else (3, side, side)
@@ -209,7 +264,9 @@ def open_cifar(
             for name, values in labels.items()
         },
     }
-    if len(files) == len(flat):
+    if nameless:
+        notes.append(f"there is no array 'name': no file names in {', '.join(nameless)}")
+    else:
         columns["name"] = MemoryColumn(f"{place}: {part} file names", np.array(files))
     attributes: dict[str, Any] = {"class_names": class_names["y"]}
     if "coarse" in class_names:
@@ -220,82 +277,9 @@ def open_cifar(
         columns,
         attributes=attributes,
         provenance={"part": part, "layout": layout, "size": side, "pad": pad},
+        notes=notes,
         identity=identity,
     )
-
-
-def _check_parts(options: Any) -> None:
-    split = options.get("split")
-    if split is not None and "test" in split:
-        raise ValueError("the test images are a part of their own; call yours other than 'test'")
-
-
-def _identity(place: str) -> str:
-    path = Path(place)
-    if path.is_dir():
-        return " ".join(file_identity(entry) for entry in sorted(path.iterdir()) if entry.is_file())
-    return file_identity(place)
-
-
-def _members(place: str, part: str) -> tuple[_Kind, dict[str, dict[str, Any]]]:
-    """Return which data set it is, and the values of the members that a part needs."""
-    raw = _raw_folder(place) if os.path.isdir(place) else _raw_archive(place)
-    kind = next((k for k in (_CIFAR_10, _CIFAR_100) if k.meta in raw), None)
-    if kind is None:
-        raise FormatError(
-            "there is neither 'batches.meta' of CIFAR-10 nor 'meta' of CIFAR-100, as in the Python "
-            "version of the archive",
-            place,
-        )
-    values: dict[str, dict[str, Any]] = {}
-    for name in (*kind.parts[part], kind.meta):
-        if name not in raw:
-            raise MissingFileError(f"the member {name!r} is not there", place, errno=2)
-        try:
-            value = load_arrays(raw[name]())
-        except ChunkStoreError as error:
-            raise error.located(place, name) from None
-        if not isinstance(value, dict):
-            raise FormatError(f"the member {name!r} is no dict", place)
-        values[name] = value
-    return kind, values
-
-
-def _raw_folder(place: str) -> dict[str, Callable[[], bytes]]:
-    wanted = _wanted()
-    inside = [path for path in Path(place).iterdir() if path.is_dir()]
-    folder = next((path for path in inside if path.name.startswith("cifar-")), Path(place))
-    return {path.name: path.read_bytes for path in folder.iterdir() if path.name in wanted}
-
-
-def _raw_archive(place: str) -> dict[str, Callable[[], bytes]]:
-    """Return the members of a tar by name, in one pass: they are some 180 MB together."""
-    found: dict[str, bytes] = {}
-    wanted = _wanted()
-    try:
-        with tarfile.open(place, "r|*") as archive:
-            for info in archive:
-                name = os.path.basename(info.name)
-                if name not in wanted or not info.isfile():
-                    continue
-                if info.size > _MAX_MEMBER_NBYTES:
-                    raise FormatError(f"the member {name!r} takes {info.size} bytes", place)
-                stream = archive.extractfile(info)
-                found[name] = b"" if stream is None else stream.read()
-    except tarfile.ReadError as error:
-        if not found:
-            raise FormatError(f"this is no archive: {error}", place) from None
-        raise CorruptionError(f"the archive is damaged: {error}", place) from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise CorruptionError(f"the archive is damaged: {error}", place) from None
-    return {name: partial(bytes, raw) for name, raw in found.items()}
-
-
-def _wanted() -> set[str]:
-    kinds = (_CIFAR_10, _CIFAR_100)
-    return {name for kind in kinds for names in kind.parts.values() for name in names} | {
-        kind.meta for kind in kinds
-    }
 
 
 def _images(batch: dict[str, Any], where: str) -> NDArray[Any]:
@@ -327,15 +311,22 @@ def _labels(
     return np.array(values, np.int64)
 
 
+def _file_names(batch: dict[str, Any], where: str, num_images: int) -> list[str]:
+    """Return the names of the files, none where the batch has none."""
+    values = batch.get("filenames")
+    if values is None:
+        return []
+    if not isinstance(values, list) or len(values) != num_images:
+        got = len(values) if isinstance(values, list) else type(values).__name__
+        raise FormatError(f"{where}: 'filenames' must be {num_images} names, got {got}")
+    return [checked_text(name, f"{where}: 'filenames'", i) for i, name in enumerate(values)]
+
+
 def _names(meta: dict[str, Any], key: str, where: str) -> list[str]:
     names = meta.get(key)
     if not isinstance(names, list) or not names:
         raise FormatError(f"{where}: {key!r} must be names of classes, got {names!r:.60}")
-    return [_as_text(name) for name in names]
-
-
-def _as_text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return [checked_text(name, f"{where}: {key!r}", i) for i, name in enumerate(names)]
 
 
 def _change(layout: Layout, side: int, pad: Pad) -> Callable[[NDArray[Any], int], NDArray[Any]]:

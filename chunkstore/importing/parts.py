@@ -139,6 +139,34 @@ def check_parts(
     return {part.name: len(part.numbers) for part in parts}
 
 
+def are_finished(
+    source: SampleSource,
+    out: str | os.PathLike[str],
+    options: ImportOptions,
+    *,
+    shuffle: bool,
+    seed: int = 0,
+    split: Mapping[str, float] | None = None,
+    stratify: ArrayLike | None = None,
+) -> bool:
+    """Return whether all files are there, from just this import; False with ``resume=False``.
+
+    Parameters
+    ----------
+    source, out, options, shuffle, seed, split, stratify
+        See `import_parts`.
+    """
+    parts = _plan(source, out, shuffle=shuffle, seed=seed, split=split, stratify=stratify)
+    return options.resume and all(
+        is_finished(
+            part.path,
+            provenance_of(source, options, part.ordering),
+            {**source.attributes, **options.attributes},
+        )
+        for part in parts
+    )
+
+
 class _Part(NamedTuple):
     """One of the files that an import writes.
 

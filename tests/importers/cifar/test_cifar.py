@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import chunkstore as cs
+from chunkstore.importers.arrays.options import import_arrays
+from chunkstore.importers.cifar import plan_cifar
 from tests.importers.pickles import python2
 
 NUM = 20
@@ -186,3 +188,57 @@ def test_a_missing_member_and_a_cut_archive_are_named(tmp_path, archive):
     (tmp_path / "text").write_text("text")
     with pytest.raises(cs.FormatError, match="no archive"):
         cs.import_cifar(tmp_path / "text", tmp_path / "set")
+
+
+@pytest.mark.parametrize("split", [None, {"train": 0.8, "val": 0.2}], ids=["whole", "split"])
+def test_an_import_that_was_killed_between_its_parts_goes_on(tmp_path, archive, monkeypatch, split):
+    cs.import_cifar(archive, tmp_path / "whole", split=split, shuffle=True)
+    calls = []
+
+    def stops(*arguments):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(arguments)
+        return import_arrays(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("chunkstore.importers.cifar.import_arrays", stops)
+        with pytest.raises(KeyboardInterrupt):
+            cs.import_cifar(archive, tmp_path / "set", split=split, shuffle=True)
+    assert not plan_cifar(archive, tmp_path / "set", split=split, shuffle=True).refused
+    with pytest.raises(FileExistsError):
+        cs.import_cifar(archive, tmp_path / "set", split=split, shuffle=True, seed=7)
+    reports = cs.import_cifar(archive, tmp_path / "set", split=split, shuffle=True)
+    assert list(reports) == [*(split or ["train"]), "test"]
+    for name in reports:
+        made = (tmp_path / "set" / f"{name}.zarr.zip").read_bytes()
+        assert made == (tmp_path / "whole" / f"{name}.zarr.zip").read_bytes()
+    with pytest.raises(FileExistsError):
+        cs.import_cifar(archive, tmp_path / "set", split=split, shuffle=True)
+
+
+def test_nothing_is_written_where_a_file_is_in_the_way_and_the_plan_says_so(tmp_path, archive):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    cs.save(folder / "test.zarr.zip", {"x": np.zeros(3)})
+    assert "test.zarr.zip" in plan_cifar(archive, folder).refused[0]
+    with pytest.raises(FileExistsError, match=r"test\.zarr\.zip"):
+        cs.import_cifar(archive, folder)
+    assert [path.name for path in folder.iterdir()] == ["test.zarr.zip"]
+    plan = plan_cifar(archive, tmp_path / "new", split={"train": 0.5, "test": 0.5})
+    assert "other than 'test'" in plan.refused[0]
+    assert not plan_cifar(archive, tmp_path / "new").refused
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_batch_without_file_names_is_noted_and_one_with_too_few_refused(tmp_path):
+    members = members_of_10()
+    del members["cifar-10-batches-py/data_batch_2"]["filenames"]
+    path = write_archive(tmp_path / "a.tar.gz", members)
+    report = cs.import_cifar(path, tmp_path / "a.zarr.zip", part="train")
+    assert any("no file names in data_batch_2" in note for note in report.notes)
+    assert "name" not in cs.load(report.path)
+    members["cifar-10-batches-py/data_batch_2"]["filenames"] = ["one"]
+    path = write_archive(tmp_path / "b.tar.gz", members)
+    with pytest.raises(cs.FormatError, match="data_batch_2: 'filenames' must be 20 names, got 1"):
+        cs.import_cifar(path, tmp_path / "b.zarr.zip", part="train")
