@@ -22,6 +22,8 @@ from chunkstore.container.checksum import crc32
 from chunkstore.errors import ChunkStoreError, FormatError, UnsupportedError, system_call_error
 from chunkstore.importers.images.conversion import check_mask
 from chunkstore.importers.images.header import open_image
+from chunkstore.importers.images.listing import is_special
+from chunkstore.importers.machine import is_of_machine
 from chunkstore.importing.ahead import iter_ahead
 from chunkstore.importing.losses import listed
 from chunkstore.progress import progress_bar
@@ -208,6 +210,8 @@ def _look_at(
                 try:
                     _look_at_one(files, number, paths[number], check)
                 except ChunkStoreError as error:
+                    if is_of_machine(error):
+                        raise
                     files.problems[number] = error
         return len(numbers)
 
@@ -223,6 +227,8 @@ def _look_at(
 def _look_at_one(
     files: Files, number: int, path: str, check: Callable[[Header, str], None]
 ) -> None:
+    if is_special(path):
+        raise FormatError("this is a pipe, a socket or a device, and no image file", path)
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_NBYTES)

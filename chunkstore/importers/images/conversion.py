@@ -102,6 +102,12 @@ class Conversion:
                 raise UnsupportedError(
                     f"16 bits a channel are kept of gray images, this one is {header.mode}", path
                 )
+            if self.mode == "rgba" and header.has_alpha and header.mode == "RGB":
+                raise UnsupportedError(
+                    "one colour of 16 bits a channel stands for transparency, of which only the "
+                    "upper 8 bits are read; mode='rgb' leaves transparency out",
+                    path,
+                )
         elif self.sixteen_bit == "keep":
             raise UnsupportedError(
                 f"the image has {header.bits} bits a channel; with sixteen_bit='keep' all must "

@@ -79,10 +79,11 @@ def decode_image_into(
     _check_unchanged(header, size, path)
     conversion.check(header, path)
     placement = geometry.placement(header.height, header.width)
+    transparent = image.info.get("transparency")
     try:
         image = _load(content, image, header, placement, conversion)
         if header.bits == 16:
-            image = _as_sixteen_bit(image, conversion)
+            image = _as_sixteen_bit(image, conversion, transparent)
         else:
             image = _converted(image, header, conversion)
         _place_into(image, out, placement, resample=geometry.resample, pad_value=geometry.pad_value)
@@ -198,14 +199,23 @@ def _upright(image: Image.Image, header: Header) -> Image.Image:
     return image.transpose(_TRANSPOSES[header.orientation])
 
 
-def _as_sixteen_bit(image: Image.Image, conversion: Conversion) -> Image.Image:
-    """Return an image of 16 bits a channel as it is, or its upper 8 in the wanted mode."""
+def _as_sixteen_bit(image: Image.Image, conversion: Conversion, transparent: Any) -> Image.Image:
+    """Return an image of 16 bits a channel as it is, or its upper 8 in the wanted mode.
+
+    ``transparent`` is the gray value of 16 bits that stands for nothing, None for none.
+    """
     if conversion.sixteen_bit == "keep":
         return image
-    if image.mode == "I;16":
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    # Colours of 16 bits come from Pillow as their upper 8.
-    return image.convert(_PILLOW_MODES[conversion.mode])
+    mode = _PILLOW_MODES[conversion.mode]
+    if image.mode != "I;16":
+        # Colours of 16 bits come from Pillow as their upper 8.
+        return image.convert(mode)
+    values = np.asarray(image)
+    scaled = Image.fromarray((values >> 8).astype(np.uint8)).convert(mode)
+    if mode == "RGBA" and transparent is not None:
+        # Of all 16 bits: other values have the same upper 8.
+        scaled.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return scaled
 
 
 def _converted(image: Image.Image, header: Header, conversion: Conversion) -> Image.Image:

@@ -16,6 +16,7 @@ from chunkstore.errors import (
     system_call_error,
 )
 from chunkstore.importers.images.pillow import FORMATS, Image
+from chunkstore.importers.machine import is_of_machine
 
 # What Pillow's plugins raise for bytes that are not what they expect.
 DECODER_ERRORS: Final = (
@@ -129,6 +130,8 @@ def open_image(content: Any, path: str) -> tuple[Image.Image, Header]:
             path,
         ) from None
     except DECODER_ERRORS as error:
+        if is_of_machine(error):
+            raise
         raise damaged(error, path) from error
     return image, header
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
@@ -191,6 +192,7 @@ def _walked(root: str) -> Listing:
     names: list[str] = []
     hidden: list[str] = []
     others: list[str] = []
+    special: list[str] = []
     seen = set()
 
     def refused(error: OSError) -> None:
@@ -214,6 +216,8 @@ def _walked(root: str) -> Listing:
             relative = _relative(path, root)
             if _is_hidden(name.lower(), _JUNK):
                 hidden.append(relative)
+            elif is_special(path):
+                special.append(relative)
             elif _may_be_image(path):
                 names.append(relative)
             else:
@@ -222,6 +226,7 @@ def _walked(root: str) -> Listing:
     listing = Listing(root, root, names, [os.path.join(root, *name.split("/")) for name in names])
     _note_left_out(listing, "hidden", hidden)
     _note_left_out(listing, "no images", others)
+    _note_left_out(listing, "pipes, sockets or devices", special)
     return listing
 
 
@@ -306,6 +311,15 @@ def _folders(root: str) -> set[str]:
 
 def _is_hidden(name: str, junk: frozenset[str]) -> bool:
     return name.startswith(".") or name in junk
+
+
+def is_special(path: str) -> bool:
+    """Return whether this is a pipe, a socket or a device: reading one may wait for ever."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _may_be_image(path: str) -> bool:

@@ -11,6 +11,7 @@ from chunkstore.errors import ChunkStoreError
 from chunkstore.importers.images.checking import problem_text
 from chunkstore.importers.images.decoding import decode_image_into, decode_mask_into
 from chunkstore.importers.images.pillow import decoder_versions
+from chunkstore.importers.machine import is_of_machine
 from chunkstore.importing.source import Block, Skipped
 from chunkstore.store.spec import ArraySpec
 
@@ -162,6 +163,8 @@ class ImageSamples:
                 try:
                     counts.update(self._decode(number, arrays, len(good)))
                 except ChunkStoreError as error:
+                    if is_of_machine(error):
+                        raise
                     problem = error
             if problem is None:
                 good.append(number)

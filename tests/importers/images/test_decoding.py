@@ -142,8 +142,8 @@ def test_gray_images_of_16_bits_are_refused_scaled_or_kept(tmp_path, name):
     assert np.array_equal(scaled[..., 0], values >> 8)
 
 
-def rgb16_png(values):
-    """Return a PNG of 16 bits a channel, which Pillow does not write."""
+def png16(values, transparent=b""):
+    """Return a PNG of 16 bits a channel, gray or colours, of which Pillow does not write all."""
 
     def chunk(kind, content):
         return (
@@ -157,7 +157,11 @@ def rgb16_png(values):
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     return (
         b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
+        + chunk(
+            b"IHDR",
+            struct.pack(">IIBBBBB", width, height, 16, 2 if values.ndim == 3 else 0, 0, 0, 0),
+        )
+        + (chunk(b"tRNS", transparent) if transparent else b"")
         + chunk(b"IDAT", zlib.compress(rows))
         + chunk(b"IEND", b"")
     )
@@ -166,11 +170,31 @@ def rgb16_png(values):
 def test_colours_of_16_bits_never_become_8_without_being_asked(tmp_path):
     values = pixels(20, 30, dtype=np.uint16)
     path = tmp_path / "a.png"
-    path.write_bytes(rgb16_png(values))
+    path.write_bytes(png16(values))
     with pytest.raises(cs.UnsupportedError, match="16 bits a channel; sixteen_bit='scale'"):
         imported(path)
     with pytest.raises(cs.UnsupportedError, match="16 bits a channel are kept of gray images"):
         imported(path, sixteen_bit="keep", mode="gray")
+    assert np.array_equal(imported(path, sixteen_bit="scale"), values >> 8)
+
+
+def test_the_transparent_gray_of_16_bits_becomes_alpha(tmp_path):
+    values = pixels(20, 30, channels=0, dtype=np.uint16)
+    values[:2] = 0x1234
+    values[2:4] = 0x1235
+    path = tmp_path / "a.png"
+    path.write_bytes(png16(values, struct.pack(">H", 0x1234)))
+    found = imported(path, sixteen_bit="scale", mode="rgba")
+    assert np.array_equal(found[..., 3] == 0, values == 0x1234)
+    assert np.array_equal(found[..., 0], values >> 8)
+
+
+def test_a_transparent_colour_of_16_bits_is_refused_where_alpha_is_wanted(tmp_path):
+    values = pixels(20, 30, dtype=np.uint16)
+    path = tmp_path / "a.png"
+    path.write_bytes(png16(values, struct.pack(">HHH", 1, 2, 3)))
+    with pytest.raises(cs.UnsupportedError, match=r"a\.png.*stands for transparency"):
+        imported(path, sixteen_bit="scale", mode="rgba")
     assert np.array_equal(imported(path, sixteen_bit="scale"), values >> 8)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -549,3 +551,30 @@ def test_a_plan_of_a_split_counts_its_parts_as_they_come_out(tmp_path):
     assert plan_images(tree, tmp_path / "parts", **options).is_refused
     none = plan_images(tree, tmp_path / "p2", split={"a": 0.5, "b": 0.5, "c": 0.0})
     assert none.is_refused
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes have no names here")
+def test_a_pipe_is_no_image_and_stops_nothing(tree, tmp_path):
+    for name in ("pipe", "pipe.png"):
+        os.mkfifo(tree / "cat" / name)
+    report = cs.import_images(tree, tmp_path / "a.zarr.zip")
+    assert report.num_samples == 20
+    assert any("pipes" in note and "cat/pipe.png" in note for note in report.notes)
+    with pytest.raises(cs.FormatError, match=r"pipe\.png: this is a pipe"):
+        cs.import_images([tree / "cat" / "pipe.png"], tmp_path / "b.zarr.zip")
+
+
+@pytest.mark.parametrize("where", ["header", "pixels"])
+def test_what_the_machine_lacks_ends_an_import_that_leaves_bad_files_out(
+    tree, tmp_path, monkeypatch, where
+):
+    error = cs.SystemCallError("too many open files", "x", errno=errno.EMFILE)
+
+    def fails(*arguments, **options):
+        raise error
+
+    name = {"header": "checking.open_image", "pixels": "samples.decode_image_into"}[where]
+    monkeypatch.setattr(f"chunkstore.importers.images.{name}", fails)
+    with pytest.raises(cs.SystemCallError, match="too many open files"):
+        cs.import_images(tree, tmp_path / "a.zarr.zip", on_error="skip")
+    assert not (tmp_path / "a.zarr.zip").exists()
