@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from chunkstore.errors import FormatError
-from chunkstore.importers.arrays.attributes import json_attributes
+from chunkstore.importers.arrays.attributes import add_value, json_attributes
 from chunkstore.importers.arrays.column import JoinedColumn
 from chunkstore.importers.arrays.options import import_arrays, plan_arrays
 from chunkstore.importers.arrays.samples import ArraySamples, whole
@@ -197,6 +197,11 @@ class _Part:
         self.columns: dict[str, Column] = {}
         self.beside: dict[str, np.ndarray[Any, Any]] = {}
         self.layout = self._found_layout() if layout == "auto" else layout
+        if layout == "neon" and INPUT not in file.datasets():
+            raise FormatError(
+                f"layout='neon' needs a dataset {INPUT!r}; there are {', '.join(file.datasets())}",
+                file.path,
+            )
         self.attributes = json_attributes(
             file.attributes(self.notes), file.path, self.notes, of_file=True
         )
@@ -205,7 +210,7 @@ class _Part:
             raise KeyError(f"beside= names {unknown[0]!r}; there are {', '.join(chosen)}")
         file.share_cache(len(chosen))
         if self.layout == "matlab":
-            self.columns, self.beside = matlab_columns(
+            self.columns, self.beside, values = matlab_columns(
                 file,
                 chosen,
                 beside,
@@ -213,6 +218,8 @@ class _Part:
                 is_chosen=arrays is not None,
                 notes=self.notes,
             )
+            for name, value in values.items():
+                add_value(self.attributes, name, value, file.place(chosen[name]), self.notes)
             return
         for name, path in chosen.items():
             self._add(name, path, is_beside=name in beside)
@@ -229,6 +236,10 @@ class _Part:
             found = {path.lstrip("/"): path for path in self.file.datasets()}
             if not found:
                 raise FormatError("there is no dataset in the file", self.file.path)
+            self.notes += [
+                f"{self.file.path}: {link}; it is left out: name it in arrays= to have it"
+                for link in self.file.links()
+            ]
             return found
         if isinstance(arrays, Mapping):
             return {name: "/" + path.lstrip("/") for name, path in arrays.items()}
@@ -241,13 +252,17 @@ class _Part:
         is_neon = self.layout == "neon"
         if dataset.shape == ():
             file.check_readable(dataset, place)
-            self.attributes |= json_attributes({name: scalar(dataset)}, file.path, self.notes)
+            add_value(self.attributes, name, scalar(dataset), place, self.notes)
             return
         column = file.column(path, attributes)
         if num_missing := file.num_missing_chunks(path):
             self.notes.append(
                 f"{place}: {num_missing} chunks were never written; their samples are the fill "
                 f"value {dataset.fillvalue}"
+            )
+        if file.is_unwritten(path):
+            self.notes.append(
+                f"{place} was never written; all its samples are the fill value {dataset.fillvalue}"
             )
         if is_neon and path == INPUT:
             if LSHAPE not in dataset.attrs:

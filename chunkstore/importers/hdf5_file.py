@@ -97,6 +97,19 @@ class Hdf5File:
         self._file.visititems(visit)
         return found
 
+    def links(self) -> list[str]:
+        """Return what the links are that `datasets` does not follow."""
+        found: list[str] = []
+
+        def visit(name: str, link: Any) -> None:
+            if isinstance(link, h5py.ExternalLink):
+                found.append(f"'/{name}' is a link to {link.path!r} of the file {link.filename!r}")
+            elif isinstance(link, h5py.SoftLink) and name.partition("/")[0] not in _INTERNAL:
+                found.append(f"'/{name}' is a link to {link.path!r}")
+
+        self._file.visititems_links(visit)
+        return found
+
     def dataset(self, path: str) -> Any:
         """Return a dataset of h5py, its chunks kept as far as they are met again.
 
@@ -203,6 +216,12 @@ class Hdf5File:
             -(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True)
         )
         return int(num_cells - dataset.id.get_num_chunks())
+
+    def is_unwritten(self, path: str) -> bool:
+        """Return whether a dataset without chunks holds nothing and reads as the fill value."""
+        dataset = self.dataset(path)
+        is_stored = dataset.chunks is not None or dataset.is_virtual or bool(dataset.external)
+        return not is_stored and dataset.size > 0 and dataset.id.get_storage_size() == 0
 
     def _with_cache(self, dataset: Any) -> Any:
         """Return the dataset opened so that chunks cut by a block's end are decoded once."""

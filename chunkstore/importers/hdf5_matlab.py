@@ -14,6 +14,7 @@ import numpy as np
 from chunkstore.errors import CorruptionError, UnsupportedError
 from chunkstore.importers.arrays.attributes import json_attributes
 from chunkstore.importers.arrays.column import Column, MappedColumn, ReshapedColumn
+from chunkstore.importers.arrays.samples import check_beside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,8 +83,8 @@ def matlab_columns(
     sample_axis: str,
     is_chosen: bool,
     notes: list[str],
-) -> tuple[dict[str, Column], dict[str, NDArray[Any]]]:
-    """Return the variables of a file: as columns of samples, and as arrays beside them.
+) -> tuple[dict[str, Column], dict[str, NDArray[Any]], dict[str, Any]]:
+    """Return the variables of a file: as columns of samples, as arrays beside them, as values.
 
     Parameters
     ----------
@@ -107,6 +108,12 @@ def matlab_columns(
         See ``is_chosen``.
     ValueError
         Which axis counts samples cannot be told.
+    CorruptionError
+        HDF5 cannot decode what stands beside the samples.
+
+    Notes
+    -----
+    MATLAB has no single values: what is 1x1 is one, unless all may be a single sample.
     """
     datasets: dict[str, tuple[str, Any]] = {}
     for name, path in chosen.items():
@@ -120,6 +127,11 @@ def matlab_columns(
         file.check_readable(dataset, place)
         datasets[name] = (place, dataset)
     samples = {name: found for name, found in datasets.items() if name not in beside}
+    singles = {name: found for name, found in samples.items() if found[1].size == 1}
+    others = [dataset.shape[::-1] for name, (_, dataset) in samples.items() if name not in singles]
+    if not others or all(1 in _candidates(size, sample_axis) for size in others):
+        singles = {}
+    samples = {name: found for name, found in samples.items() if name not in singles}
     num_samples = _num_samples(
         file.path, {name: d.shape[::-1] for name, (_, d) in samples.items()}, sample_axis
     )
@@ -139,12 +151,23 @@ def matlab_columns(
         if _is_vector(size):
             column = ReshapedColumn(column, ())
         columns[name] = _as_bool(column) if _class_of(dataset) == "logical" else column
-    others: dict[str, NDArray[Any]] = {
-        name: np.ascontiguousarray(dataset[()].T)
-        for name, (_, dataset) in datasets.items()
+    aside = {
+        name: _whole(place, dataset)
+        for name, (place, dataset) in datasets.items()
         if name in beside
     }
-    return columns, others
+    values = {name: _whole(*found).reshape(-1)[0] for name, found in singles.items()}
+    return columns, aside, values
+
+
+def _whole(place: str, dataset: Any) -> NDArray[Any]:
+    """Return a variable with MATLAB's shape."""
+    check_beside(place, dataset.nbytes)
+    try:
+        values = np.ascontiguousarray(dataset[()].T)
+    except OSError as error:
+        raise CorruptionError(f"{place} cannot be read: {error}") from error
+    return values.astype(np.bool_) if _class_of(dataset) == "logical" else values
 
 
 def _unsupported(dataset: Any) -> str:
@@ -174,15 +197,7 @@ def _num_samples(path: str, sizes: Mapping[str, tuple[int, ...]], sample_axis: s
     """Return the one length that all variables can have as their number of samples."""
     if not sizes:
         return 0
-    candidates: list[set[int]] = []
-    for size in sizes.values():
-        if _is_vector(size):
-            candidates.append({max(size)})
-        elif sample_axis == "auto":
-            candidates.append({size[0], size[-1]})
-        else:
-            candidates.append({size[0] if sample_axis == "first" else size[-1]})
-    common = set.intersection(*candidates)
+    common = set.intersection(*(_candidates(size, sample_axis) for size in sizes.values()))
     both = [name for name, size in sizes.items() if not _is_vector(size) and size[0] == size[-1]]
     if len(common) == 1 and not (both and sample_axis == "auto"):
         return common.pop()
@@ -196,6 +211,15 @@ def _num_samples(path: str, sizes: Mapping[str, tuple[int, ...]], sample_axis: s
         f"{path}: the first or the last axis may count samples: {shown}; say sample_axis='first' "
         "or 'last' (--sample-axis)"
     )
+
+
+def _candidates(size: tuple[int, ...], sample_axis: str) -> set[int]:
+    """Return what may be the number of samples of a variable."""
+    if _is_vector(size):
+        return {max(size)}
+    if sample_axis == "auto":
+        return {size[0], size[-1]}
+    return {size[0] if sample_axis == "first" else size[-1]}
 
 
 def _as_bool(column: Column) -> Column:

@@ -15,7 +15,7 @@ import zarr
 
 from chunkstore.errors import FormatError, UnsupportedError
 from chunkstore.format.stored_dtype import restored_dtype, stored_form, to_restored
-from chunkstore.importers.arrays.attributes import json_attributes
+from chunkstore.importers.arrays.attributes import add_value, json_attributes
 from chunkstore.importers.arrays.column import Column, ForeignColumn, MappedColumn
 from chunkstore.importers.arrays.files import default_name
 from chunkstore.importers.arrays.options import import_arrays, plan_arrays
@@ -148,7 +148,7 @@ def open_zarr(
                 if dtype != array.dtype:
                     value = to_restored(value, dtype)
                 value = value[()]
-                attributes |= json_attributes({name: value}, place, notes, of_file=True)
+                add_value(attributes, name, value, where, notes)
                 continue
             column = _column(array, where, identity, notes)
             if name in beside:

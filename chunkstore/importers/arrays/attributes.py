@@ -45,6 +45,31 @@ def json_attributes(
     return storable(plain, whose, notes, reserved=(PROVENANCE,) if of_file else ())
 
 
+def add_value(
+    attributes: dict[str, Any], name: str, value: Any, place: str, notes: list[str]
+) -> None:
+    """Add an array of a single value to a file's attributes; one that it replaces is noted.
+
+    Parameters
+    ----------
+    attributes
+        Of the file; changed.
+    name, value
+        Of the array.
+    place
+        How notes call it.
+    notes
+        See `json_attributes`.
+    """
+    added = json_attributes({name: value}, place, notes, of_file=True)
+    notes.extend(
+        f"{place} takes the place of the file's attribute {key!r}, which was {attributes[key]!r}"
+        for key in added
+        if key in attributes and attributes[key] != added[key]
+    )
+    attributes |= added
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         if value.size > _MAX_ELEMENTS:

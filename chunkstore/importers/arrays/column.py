@@ -147,7 +147,7 @@ class ForeignColumn(Column):
         """
         try:
             self._source.read_samples_into(start, stop, out)
-        except ChunkStoreError:
+        except (ChunkStoreError, MemoryError):
             raise
         except Exception as error:
             raise CorruptionError(

@@ -250,12 +250,17 @@ def whole(column: Column) -> NDArray[Any]:
     ValueError
         It is too large to be held in memory.
     """
-    if column.nbytes > _MOST_BESIDE_NBYTES:
+    check_beside(column.place, column.nbytes)
+    return column.read(0, column.shape[0])
+
+
+def check_beside(place: str, nbytes: int) -> None:
+    """Raise ValueError for an array that is too large to stand beside the samples."""
+    if nbytes > _MOST_BESIDE_NBYTES:
         raise ValueError(
-            f"{column.place} takes {column.nbytes} bytes; what stands beside the samples may take "
+            f"{place} takes {nbytes} bytes; what stands beside the samples may take "
             f"{_MOST_BESIDE_NBYTES}"
         )
-    return column.read(0, column.shape[0])
 
 
 def _common_length(name: str, columns: Mapping[str, Column]) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from chunkstore.errors import CorruptionError, UnsupportedError
+from chunkstore.errors import ChunkStoreError, CorruptionError, UnsupportedError
 from chunkstore.importers.arrays.column import Column
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class TextColumn(Column):
         A text is missing, ends in a zero character, or is longer than 65536 characters; says
         which.
     CorruptionError
-        Bytes are no UTF-8.
+        Bytes are no UTF-8, or the library cannot decode them; says which samples.
     """
 
     is_text = True
@@ -87,7 +87,15 @@ class TextColumn(Column):
         out[...] = np.array(texts, self.dtype).reshape(out.shape)
 
     def _texts(self, start: int, stop: int) -> list[str]:
-        values = np.asarray(self._read_objects(start, stop), object)
+        try:
+            values = np.asarray(self._read_objects(start, stop), object)
+        except (ChunkStoreError, MemoryError):
+            raise
+        except Exception as error:
+            raise CorruptionError(
+                f"{self.place}: samples [{start}, {stop}) cannot be read: "
+                f"{type(error).__name__}: {error}"
+            ) from error
         per_sample = max(1, values.size // max(1, stop - start))
         return [
             checked_text(value, self.place, start + i // per_sample)
@@ -110,7 +118,7 @@ def checked_text(value: Any, place: str, number: int) -> str:
     UnsupportedError
         It is missing, or ends in a zero character.
     CorruptionError
-        Bytes are no UTF-8.
+        Bytes are no UTF-8, or the library cannot decode them; says which samples.
     """
     if isinstance(value, bytes):
         try:

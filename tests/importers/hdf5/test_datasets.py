@@ -403,3 +403,42 @@ def test_attributes_of_others_that_look_like_ours_stay(tmp_path):
         assert store["x"].dtype == np.int64
         assert store["x"].attributes == {"numpy_dtype": "int64", "bad": "[1"}
         assert store["y"].dtype == np.float64
+
+
+def test_what_no_dataset_holds_is_noted(tmp_path):
+    path, out = tmp_path / "a.h5", tmp_path / "a.zarr.zip"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", (5,), "f4", fillvalue=2)
+        file["y"] = np.arange(5)
+        file["g/soft"] = h5py.SoftLink("/y")
+        file["outer"] = h5py.ExternalLink("other.h5", "/z")
+        file["n"] = 3
+        file.attrs["n"] = 4
+    report = cs.import_hdf5(path, out)
+    wanted = [
+        "dataset '/x' was never written; all its samples are the fill value 2",
+        "'/g/soft' is a link to '/y'; it is left out",
+        "'/outer' is a link to '/z' of the file 'other.h5'; it is left out",
+        "dataset '/n' takes the place of the file's attribute 'n', which was 4",
+    ]
+    for part in wanted:
+        assert sum(part in note for note in report.notes) == 1, part
+    assert len(report.notes) == len(wanted)
+    with cs.open(out) as store:
+        assert store.attributes["n"] == 3
+        assert store["x"][...].tolist() == [2.0] * 5
+        assert set(store) == {"x", "y"}
+
+
+def test_text_that_cannot_be_decoded_names_dataset_and_samples(tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        data = ["some text"] * 100
+        options = {"chunks": (10,), "compression": "gzip", "dtype": h5py.string_dtype()}
+        x = file.create_dataset("x", data=data, **options)
+        offset = x.id.get_chunk_info(4).byte_offset
+    raw = bytearray(path.read_bytes())
+    raw[offset + 4] ^= 255
+    path.write_bytes(raw)
+    with pytest.raises(cs.CorruptionError, match=r"a\.h5: dataset '/x': samples \[0, 100\)"):
+        cs.import_hdf5(path, tmp_path / "a.zarr.zip")

@@ -87,3 +87,36 @@ def test_text_and_empty_variables_are_noted_and_refused_when_asked_for(tmp_path)
     assert any("'/none' is empty" in note for note in report.notes)
     with pytest.raises(cs.UnsupportedError, match="'/title' is a MATLAB char"):
         cs.import_hdf5(tmp_path / "a.mat", tmp_path / "c.zarr.zip", arrays=["title"])
+
+
+def test_single_variables_become_attributes_and_logicals_beside_stay_so(tmp_path):
+    mask = np.array([[True, False], [False, True]])
+    variables = {
+        "x": np.arange(20.0).reshape(10, 2),
+        "y": np.arange(10.0)[:, None],
+        "scale": np.array([[0.5]]),
+        "flag": np.array([[True]]),
+        "mask": mask,
+    }
+    write_matlab(tmp_path / "a.mat", variables)
+    cs.import_hdf5(tmp_path / "a.mat", tmp_path / "a.zarr.zip", beside=["mask"])
+    with cs.open(tmp_path / "a.zarr.zip") as store:
+        assert set(store) == {"x", "y", "mask"}
+        assert store.attributes["scale"] == 0.5
+        assert store.attributes["flag"] is True
+        assert store["mask"].dtype == bool
+        np.testing.assert_array_equal(store["mask"][...], mask)
+    write_matlab(tmp_path / "b.mat", {"y": np.array([[7.0]]), "z": np.array([[1.0]])})
+    cs.import_hdf5(tmp_path / "b.mat", tmp_path / "b.zarr.zip")
+    assert cs.load(tmp_path / "b.zarr.zip")["y"].tolist() == [7.0]
+
+
+def test_what_stands_beside_and_does_not_decode_is_named(tmp_path):
+    write_matlab(tmp_path / "a.mat", {"x": np.zeros((10, 1)), "m": np.ones((30, 30))})
+    with h5py.File(tmp_path / "a.mat", "r") as file:
+        offset = file["m"].id.get_chunk_info(0).byte_offset
+    raw = bytearray((tmp_path / "a.mat").read_bytes())
+    raw[offset + 4] ^= 255
+    (tmp_path / "a.mat").write_bytes(raw)
+    with pytest.raises(cs.CorruptionError, match=r"a\.mat: dataset '/m' cannot be read"):
+        cs.import_hdf5(tmp_path / "a.mat", tmp_path / "a.zarr.zip", beside=["m"])

@@ -115,3 +115,10 @@ def test_the_plain_layout_leaves_neons_datasets_alone(tmp_path):
     loaded = cs.load(tmp_path / "a.zarr.zip")
     np.testing.assert_array_equal(loaded["input"], flat)
     assert loaded["output"].shape == (40, 1)
+
+
+def test_neon_that_was_asked_for_needs_its_input(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = np.zeros((5, 2))
+    with pytest.raises(cs.FormatError, match=r"layout='neon' needs a dataset '/input'.*are /x"):
+        cs.import_hdf5(tmp_path / "a.h5", tmp_path / "a.zarr.zip", layout="neon")
