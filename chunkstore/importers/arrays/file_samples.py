@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chunkstore.errors import ChunkStoreError
+from chunkstore.importers.machine import is_of_machine
 from chunkstore.importing.source import Block, Skipped
 from chunkstore.store.samples import check_specs
 from chunkstore.store.spec import ArraySpec
@@ -121,7 +122,7 @@ class FileSamples:
             try:
                 self._store(sample, arrays, len(good), self._paths[number])
             except Exception as error:
-                if not skips:
+                if not skips or is_of_machine(error):
                     raise
                 skipped.append(Skipped(number, str(self._names[number]), _reason(error)))
             else:

@@ -238,6 +238,17 @@ def test_a_bad_file_is_named_or_left_out(tmp_path, files, workers):
 
 
 @pytest.mark.leaves_open("multiprocessing keeps its resource tracker")
+def test_what_the_machine_lacks_ends_an_import_that_leaves_bad_files_out(tmp_path, files):
+    def reads(path):
+        if path == str(files[3]):
+            raise MemoryError
+        return np.zeros(3)
+
+    with pytest.raises(MemoryError):
+        cs.from_files(files, reads, tmp_path / "a.zarr.zip", on_error="skip")
+    assert not (tmp_path / "a.zarr.zip").exists()
+
+
 def test_a_process_that_dies_is_an_error_that_names_the_files(tmp_path, files):
     with pytest.raises(cs.ChunkStoreError, match=r"a process that read .* died"):
         cs.from_files(files, readers.die, tmp_path / "a.zarr.zip", workers=1, shuffle=False)
