@@ -7,6 +7,7 @@ resized on all cores, and written in an order that is mixed for good.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -14,12 +15,13 @@ from chunkstore.importers.images.checking import Checked, check_files, raise_pro
 from chunkstore.importers.images.conversion import Conversion
 from chunkstore.importers.images.geometry import Geometry
 from chunkstore.importers.images.listing import list_images
-from chunkstore.importers.images.manifest import list_manifest, write_manifest
+from chunkstore.importers.images.manifest import check_manifest, list_manifest, write_manifest
 from chunkstore.importers.images.pairing import pair_masks
 from chunkstore.importers.images.pillow import quiet_pillow
 from chunkstore.importers.images.samples import IMAGE, NAME, ImageSamples
 from chunkstore.importing.parts import import_parts
 from chunkstore.importing.run import ImportOptions, ImportReport
+from chunkstore.store.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -131,7 +133,8 @@ def import_images(
     stratify
         Divide each class in the same ratio; by the labels ``y``, or those named.
     write_manifest
-        A CSV file that gets one line for each sample that is imported: path and labels.
+        A CSV file that gets one line for each sample that was imported: path and labels. Paths are
+        relative to the folder of the images, which is the ``root`` of `chunkstore.import_csv`.
     on_error
         ``"fail"`` (default), or ``"skip"`` leaves out what cannot be read, and lists it.
     codec, level, chunk_nbytes, chunk_length, attributes
@@ -444,8 +447,7 @@ def _import(
     listing, checked, options = prepared.listing, prepared.checked, prepared.options
     if options.on_error == "fail" or len(checked.problems) == len(listing.names):
         raise_problems(listing, checked.problems)
-    if prepared.manifest is not None:
-        write_manifest(prepared.manifest, listing, overwrite=options.overwrite)
+    check_written_manifest(prepared)
     reports = import_parts(
         prepared.samples,
         out,
@@ -457,4 +459,43 @@ def _import(
         # What was left out is known before the first sample, and of no part of a split alone.
         notes=listing.notes,
     )
+    if prepared.manifest is not None:
+        numbers = _imported(listing, [report.path for report in reports.values()])
+        write_manifest(prepared.manifest, listing, numbers, overwrite=options.overwrite)
     return reports[""] if prepared.split is None else reports
+
+
+def check_written_manifest(prepared: Prepared) -> None:
+    """Raise where the manifest that is asked for cannot be written; nothing is changed.
+
+    Raises
+    ------
+    ExistingFileError, MissingFileError, ValueError
+        See `chunkstore.importers.images.manifest.check_manifest`.
+    """
+    if prepared.manifest is None:
+        return
+    problems = prepared.checked.problems
+    numbers = [i for i in range(len(prepared.listing.names)) if i not in problems]
+    check_manifest(
+        prepared.manifest, prepared.listing, numbers, overwrite=prepared.options.overwrite
+    )
+
+
+def _imported(listing: Listing, paths: Sequence[str | os.PathLike[str]]) -> list[int]:
+    """Return the numbers of the samples that came into files: as often as their names stand there.
+
+    What was left out, in this run or in one that was killed, and what no part of a split took, is
+    not among them.
+    """
+    left: Counter[str] = Counter()
+    for path in paths:
+        with open_store(path) as store:
+            for names in store[NAME].iter_chunks():
+                left.update(names.tolist())
+    numbers: list[int] = []
+    for number, name in enumerate(listing.names):
+        if left[name]:
+            left[name] -= 1
+            numbers.append(number)
+    return numbers

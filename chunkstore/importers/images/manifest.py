@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from chunkstore.errors import ExistingFileError, FormatError, system_call_error
+from chunkstore.errors import ExistingFileError, FormatError, MissingFileError, system_call_error
 from chunkstore.importers.images.columns import (
     choose_columns,
     class_names_by_label,
@@ -116,15 +116,49 @@ def list_manifest(
     return listing
 
 
-def write_manifest(path: str | os.PathLike[str], listing: Listing, *, overwrite: bool) -> None:
-    """Write the manifest of a listing, which `list_manifest` reads to the same samples.
+def check_manifest(
+    path: str | os.PathLike[str], listing: Listing, numbers: Sequence[int], *, overwrite: bool
+) -> None:
+    """Raise what `write_manifest` would raise of the same; nothing is changed.
+
+    Parameters
+    ----------
+    path, listing, numbers, overwrite
+        See `write_manifest`.
+
+    Raises
+    ------
+    ExistingFileError
+        There is a file, and ``overwrite`` is False.
+    MissingFileError
+        There is no folder for it.
+    ValueError
+        A name holds a line break.
+    """
+    for _ in _manifest_lines(listing, numbers):
+        pass
+    target = Path(path)
+    if target.exists() and not overwrite:
+        raise ExistingFileError(
+            "the file exists already; overwrite=True (--overwrite) replaces it", os.fspath(path)
+        )
+    if not target.absolute().parent.is_dir():
+        raise MissingFileError("there is no folder for the manifest", os.fspath(path))
+
+
+def write_manifest(
+    path: str | os.PathLike[str], listing: Listing, numbers: Sequence[int], *, overwrite: bool
+) -> None:
+    """Write the manifest of samples, which `list_manifest` reads to the same samples.
 
     Parameters
     ----------
     path
-        The file; one that is there already must hold the same.
+        The file.
     listing
-        What was found; samples with a problem are left out. Paths are relative to its root.
+        What was found. Paths are relative to its root.
+    numbers
+        Of the samples that get a line.
     overwrite
         Replace another file.
 
@@ -137,20 +171,12 @@ def write_manifest(path: str | os.PathLike[str], listing: Listing, *, overwrite:
     SystemCallError
         The file cannot be written.
     """
-    content = "".join(f"{line}\n" for line in _manifest_lines(listing)).encode(
+    check_manifest(path, listing, numbers, overwrite=overwrite)
+    content = "".join(f"{line}\n" for line in _manifest_lines(listing, numbers)).encode(
         "utf-8", "surrogateescape"
     )
     target = Path(path)
     try:
-        if target.exists():
-            if target.read_bytes() == content:
-                return
-            if not overwrite:
-                raise ExistingFileError(
-                    "the file exists already, with another content; overwrite=True (--overwrite) "
-                    "replaces it",
-                    os.fspath(path),
-                )
         descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         try:
             with open(descriptor, "wb") as file:
@@ -161,8 +187,6 @@ def write_manifest(path: str | os.PathLike[str], listing: Listing, *, overwrite:
             os.unlink(temporary)
             raise
     except OSError as error:
-        if isinstance(error, ExistingFileError):
-            raise
         raise system_call_error(error, "the manifest cannot be written", str(path)) from error
 
 
@@ -172,8 +196,8 @@ def _umask() -> int:
     return mask
 
 
-def _manifest_lines(listing: Listing) -> Iterator[str]:
-    sound = [number for number in range(len(listing.names)) if number not in listing.problems]
+def _manifest_lines(listing: Listing, numbers: Sequence[int]) -> Iterator[str]:
+    sound = list(numbers)
     columns: list[list[str]] = [[_PATH, *(listing.names[number] for number in sound)]]
     for name, label in listing.labels.items():
         values = label.values[sound].reshape(len(sound), -1)

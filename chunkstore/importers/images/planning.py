@@ -15,6 +15,7 @@ from chunkstore.importers.images.importing import (
     ImageOptions,
     Prepared,
     check_options,
+    check_written_manifest,
     list_images_with_masks,
     prepare,
 )
@@ -138,6 +139,7 @@ def _plan_of(prepared: Prepared, out: str | os.PathLike[str]) -> ImagePlan:
     parts: dict[str, int] = {}
     refused = []
     try:
+        check_written_manifest(prepared)
         parts = check_parts(
             prepared.samples,
             out,

@@ -329,6 +329,27 @@ def test_the_manifest_that_is_written_leads_to_the_same_samples(tree, tmp_path):
             assert np.array_equal(a[name][...], b[name][...])
 
 
+def test_the_manifest_has_what_was_imported_and_is_not_there_where_nothing_was(tree, tmp_path):
+    manifest, out = tmp_path / "list.csv", tmp_path / "a.zarr.zip"
+    # Its header is whole.
+    path = tree / "cat" / "000.png"
+    path.write_bytes(path.read_bytes()[:-40])
+    (tree / "cat" / "001.png").write_bytes(b"no image")
+    out.write_bytes(b"mine")
+    with pytest.raises(FileExistsError):
+        cs.import_images(tree, out, write_manifest=manifest, on_error="skip")
+    assert not manifest.exists()
+    out.unlink()
+    report = cs.import_images(tree, out, write_manifest=manifest, on_error="skip")
+    assert report.num_samples == 18
+    with manifest.open(newline="") as file:
+        names = [row[0] for row in csv.reader(file)][1:]
+    assert sorted(names) == sorted(cs.load(out)["name"].tolist())
+    with pytest.raises(FileExistsError, match=r"list\.csv"):
+        cs.import_images(tree, tmp_path / "b.zarr.zip", write_manifest=manifest, on_error="skip")
+    assert not (tmp_path / "b.zarr.zip").exists()
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_masks_keep_their_values_where_images_are_resized(tmp_path, dtype):
     classes = np.array([0, 3, 7, 200], dtype)
