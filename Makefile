@@ -17,9 +17,11 @@ PYTHON_ALL = .venv-all/bin/python
 PYTHON_BENCH = .venv-bench/bin/python
 # Tests of torch, tf.data and JAX without Keras run once, beside Keras on JAX.
 OTHER_BACKENDS = torch tensorflow
+# What `make test` cannot run: dask's cluster, the notebook and the pages that need a framework.
+NEEDS_MORE = dask or torch or with_packages
 ADAPTERS = $(wildcard chunkstore/adapters)
 KERAS_TESTS = tests/adapters/test_backend.py $(wildcard tests/adapters/test_keras_*.py)
-REQUIRED = keras jax dask h5py xarray fsspec tensorstore PIL cramjam matplotlib
+REQUIRED = keras jax dask h5py hdf5plugin xarray fsspec tensorstore PIL simplejpeg pyarrow cramjam matplotlib
 BCOLZ_IF_IT_HAS_WHEELS = 'import sys; print("bcolz" * (sys.version_info < (3, 13)))'
 
 .DELETE_ON_ERROR:
@@ -45,7 +47,8 @@ test-all: .venv-all/.stamp
 	    KERAS_BACKEND=$$backend CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest \
 	        $(ADAPTERS) $(KERAS_TESTS); \
 	done
-	CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest tests/dask tests/test_notebooks.py tests/test_docs.py
+	CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest tests/dask tests/test_notebooks.py tests/test_docs.py \
+	    -k "$(NEEDS_MORE)"
 
 bench: .venv-bench/.stamp
 	$(PYTHON_BENCH) -m benchmarks.run
