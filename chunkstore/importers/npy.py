@@ -167,7 +167,9 @@ def open_npy(
             {key: column for key, column in columns.items() if key not in beside},
             unaligned={key: whole(columns[key]) for key in beside},
             attributes=json_attributes(scalars, name, notes, of_file=True),
+            provenance={"beside": {key: columns[key].place for key in beside}} if beside else None,
             notes=notes,
+            identity=" ".join(columns[key].identity for key in beside),
         )
         return samples.own(resources.pop_all())
 

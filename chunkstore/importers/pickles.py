@@ -122,15 +122,15 @@ def open_pickle(
     if list(found) == [""]:
         found = {default_name(place): found[""]}
     if arrays is None:
-        chosen = found
+        wanted = {path: path for path in found}
     else:
-        wanted = arrays if isinstance(arrays, Mapping) else {path: path for path in arrays}
+        wanted = dict(arrays) if isinstance(arrays, Mapping) else {path: path for path in arrays}
         for path in wanted.values():
             if path not in found:
                 raise KeyError(f"{place}: there is no array {path!r}, only {', '.join(found)}")
-        chosen = {name: found[path] for name, path in wanted.items()}
     notes: list[str] = []
-    read = {name: _value(value, f"{place}: {name!r}") for name, value in chosen.items()}
+    places = {name: f"{place}: {path!r}" for name, path in wanted.items()}
+    read = {name: _value(found[path], places[name]) for name, path in wanted.items()}
     values = {name: value for name, value in read.items() if isinstance(value, np.ndarray)}
     scalars = {name: value for name, value in read.items() if name not in values}
     if unknown := [name for name in beside if name not in values]:
@@ -139,12 +139,13 @@ def open_pickle(
         "pickle",
         place,
         {
-            name: MemoryColumn(f"{place}: {name!r}", array)
+            name: MemoryColumn(places[name], array)
             for name, array in values.items()
             if name not in beside
         },
         unaligned={name: values[name] for name in beside},
         attributes=json_attributes(scalars, place, notes, of_file=True),
+        provenance={"beside": {name: places[name] for name in beside}} if beside else None,
         notes=notes,
         identity=identity,
     )

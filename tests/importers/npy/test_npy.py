@@ -11,6 +11,7 @@ import pytest
 import chunkstore as cs
 from chunkstore.importers import npy_decoded
 from chunkstore.importers.npy import open_npy
+from tests.importers.killed import killed_after_a_checkpoint, use_small_blocks
 
 DTYPES = [
     "|u1",
@@ -347,3 +348,43 @@ def test_endings_in_large_letters_are_the_same(tmp_path):
             np.save(file, np.full(3, i))
     cs.import_npy(folder, tmp_path / "a.zarr.zip")
     assert cs.load(tmp_path / "a.zarr.zip")["parts"].tolist() == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("form", ["npy", "npz", "folder"])
+def test_an_import_that_was_killed_goes_on_and_ends_with_the_same_bytes(
+    tmp_path, monkeypatch, form
+):
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 8, (1200, 100, 100), dtype="u1")
+    if form == "npy":
+        np.save(tmp_path / "source", values)
+    elif form == "npz":
+        np.savez_compressed(tmp_path / "source", x=values, y=np.arange(1200))
+    else:
+        (tmp_path / "source").mkdir()
+        for i in range(3):
+            np.save(tmp_path / "source" / f"{i}.npy", values[i * 400 : i * 400 + 400])
+    source = {"npy": "source.npy", "npz": "source.npz", "folder": "source"}[form]
+    call = f"cs.import_npy({source!r}, 'b.zarr.zip', shuffle=True, seed=3)"
+    use_small_blocks(monkeypatch)
+    assert killed_after_a_checkpoint(call, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(cs.ChunkStoreError, match="seed"):
+        cs.import_npy(source, "b.zarr.zip", shuffle=True, seed=4)
+    cs.import_npy(source, "b.zarr.zip", shuffle=True, seed=3)
+    cs.import_npy(source, "whole.zarr.zip", shuffle=True, seed=3)
+    assert (tmp_path / "b.zarr.zip").read_bytes() == (tmp_path / "whole.zarr.zip").read_bytes()
+
+
+def test_other_values_beside_the_samples_do_not_continue_an_import(tmp_path, monkeypatch):
+    values = np.random.default_rng(0).integers(0, 8, (600, 100, 100), dtype="u1")
+    np.savez(tmp_path / "a.npz", x=values, mean=np.zeros(2), other=np.ones(2))
+    call = "cs.import_npy('a.npz', 'b.zarr.zip', arrays={'x': 'x', 'm': 'mean'}, beside=['m'])"
+    use_small_blocks(monkeypatch)
+    assert killed_after_a_checkpoint(call, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(cs.ChunkStoreError, match="beside"):
+        cs.import_npy("a.npz", "b.zarr.zip", arrays={"x": "x", "m": "other"}, beside=["m"])
+    cs.import_npy("a.npz", "b.zarr.zip", arrays={"x": "x", "m": "mean"}, beside=["m"])
+    with cs.open("b.zarr.zip") as store:
+        assert store["m"][...].tolist() == [0, 0]

@@ -15,6 +15,7 @@ import pytest
 
 import chunkstore as cs
 from chunkstore.importers.pickles_arrays import load_arrays
+from tests.importers.killed import killed_after_a_checkpoint, use_small_blocks
 from tests.importers.pickles import python2
 
 ARRAYS = {
@@ -230,3 +231,22 @@ def test_arrays_that_would_have_one_path_are_refused(tmp_path, value, message):
     (tmp_path / "y.pkl").write_bytes(pickle.dumps(value))
     with pytest.raises(cs.UnsupportedError, match=message):
         cs.import_pickle(tmp_path / "y.pkl", tmp_path / "a.zarr.zip")
+
+
+def test_an_import_that_was_killed_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 8, (600, 100, 100), dtype="u1")
+    given = {"x": values, "y": list(range(600)), "z": values}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(given))
+    call = "cs.import_pickle('a.pkl', 'b.zarr.zip', arrays={'x': 'x', 'y': 'y'})"
+    use_small_blocks(monkeypatch)
+    assert killed_after_a_checkpoint(call, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    partial = (tmp_path / "b.zarr.zip.partial").read_bytes()
+    for other in ({"x": "z", "y": "y"}, {"x": "x"}):
+        with pytest.raises(cs.ChunkStoreError, match=r"b\.zarr\.zip"):
+            cs.import_pickle("a.pkl", "b.zarr.zip", arrays=other)
+    assert (tmp_path / "b.zarr.zip.partial").read_bytes() == partial
+    cs.import_pickle("a.pkl", "b.zarr.zip", arrays={"x": "x", "y": "y"})
+    cs.import_pickle("a.pkl", "whole.zarr.zip", arrays={"x": "x", "y": "y"})
+    assert (tmp_path / "b.zarr.zip").read_bytes() == (tmp_path / "whole.zarr.zip").read_bytes()
