@@ -149,6 +149,15 @@ def open_parquet(
     )
 
 
+class _ArrowText(TextColumn):
+    """A column of text."""
+
+    @property
+    def is_cheap_anywhere(self) -> bool:
+        """No: groups of rows are decoded, also where they are of several lengths."""
+        return False
+
+
 class _ArrowColumn(Column):
     """A column whose values are of one size."""
 
@@ -164,6 +173,11 @@ class _ArrowColumn(Column):
         """The file's."""
         return self._file.identity
 
+    @property
+    def is_cheap_anywhere(self) -> bool:
+        """No: groups of rows are decoded, also where they are of several lengths."""
+        return False
+
     def read_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
         """Read the groups of rows that hold the samples."""
         for first, rows in self._file.iter_rows(self._name, start, stop):
@@ -177,7 +191,7 @@ def _column(file: RowGroups, name: str) -> Column:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if _is_text(kind):
-        return TextColumn(
+        return _ArrowText(
             place,
             (file.num_rows,),
             lambda start, stop: _objects(file, name, start, stop),

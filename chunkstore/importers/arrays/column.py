@@ -64,6 +64,11 @@ class Column(ABC):
         return ""
 
     @property
+    def is_cheap_anywhere(self) -> bool:
+        """Whether samples in a random order cost about what they cost in theirs."""
+        return self.chunk_length == 1
+
+    @property
     def sample_nbytes(self) -> int:
         """Decoded bytes of a sample."""
         return math.prod(self.shape[1:]) * self.dtype.itemsize
@@ -195,6 +200,11 @@ class MappedColumn(Column):
         """That of the inner one, and the shape that is made of it."""
         return f"{self._inner.identity} {self.shape} {self.dtype.str}"
 
+    @property
+    def is_cheap_anywhere(self) -> bool:
+        """As the inner one."""
+        return self._inner.is_cheap_anywhere
+
     def read_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
         """Read, then change."""
         out[...] = self._change(self._inner.read(start, stop), start)
@@ -223,6 +233,11 @@ class ReshapedColumn(Column):
     def identity(self) -> str:
         """That of the inner one."""
         return self._inner.identity
+
+    @property
+    def is_cheap_anywhere(self) -> bool:
+        """As the inner one."""
+        return self._inner.is_cheap_anywhere
 
     def read_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
         """Read into the same memory under the other shape."""
@@ -256,6 +271,11 @@ class JoinedColumn(Column):
     def identity(self) -> str:
         """Those of all columns, and their lengths."""
         return " ".join(f"{column.shape[0]} {column.identity}" for column in self._columns)
+
+    @property
+    def is_cheap_anywhere(self) -> bool:
+        """Whether all are: chunks that do not line up are no less dear."""
+        return all(column.is_cheap_anywhere for column in self._columns)
 
     def read_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
         """Read the parts from the columns that hold them."""

@@ -136,7 +136,7 @@ class ArraySamples:
             Where the file is; it has no name, so it goes with the process.
         """
         for name, column in self.columns.items():
-            if column.chunk_length == 1:
+            if column.is_cheap_anywhere:
                 continue
             if column.nbytes <= _IN_MEMORY_NBYTES:
                 whole = column.read(0, column.shape[0])

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import chunkstore as cs
+from chunkstore.importers.arrays.column import ForeignColumn
 from chunkstore.importers.arrays.samples import ArraySamples
 from chunkstore.importers.npy import plan_npy
+from tests.support import require
 
 
 @pytest.fixture
@@ -54,3 +56,53 @@ def test_nothing_is_decoded_for_an_order_before_the_import_is_checked(
     with pytest.raises((FileExistsError, ValueError), match=r"exists already|gets none"):
         cs.import_npy(source, out, shuffle=True, **options)
     assert out.exists() == (not options)
+
+
+def test_chunks_that_do_not_line_up_are_decoded_once_for_a_random_order(tmp_path, monkeypatch):
+    h5py = require("h5py")
+    for i, length in enumerate((45, 31, 24)):
+        with h5py.File(tmp_path / f"{i}.h5", "w") as file:
+            data = np.arange(length) + 100 * i
+            file.create_dataset("x", data=data, chunks=(10,), compression="gzip")
+    read, num_read = ForeignColumn.read_into, []
+
+    def counted(self, start, stop, out):
+        num_read.append(stop - start)
+        read(self, start, stop, out)
+
+    monkeypatch.setattr(ForeignColumn, "read_into", counted)
+    paths = [tmp_path / f"{i}.h5" for i in range(3)]
+    cs.import_hdf5(paths, tmp_path / "a.zarr.zip", shuffle=True)
+    assert sorted(num_read) == [24, 31, 45]
+    expected = [*range(45), *range(100, 131), *range(200, 224)]
+    assert sorted(cs.load(tmp_path / "a.zarr.zip")["x"].tolist()) == expected
+
+
+@pytest.mark.parametrize("in_memory", [True, False], ids=["memory", "file"])
+def test_groups_of_rows_of_any_length_are_decoded_once_for_a_random_order(
+    tmp_path, monkeypatch, in_memory
+):
+    pa = require("pyarrow")
+    pq = require("pyarrow.parquet")
+    from chunkstore.importers.parquet_file import RowGroups
+
+    if not in_memory:
+        monkeypatch.setattr("chunkstore.importers.arrays.samples._IN_MEMORY_NBYTES", 10)
+    table = pa.table({"x": np.arange(100), "t": [f"{i}" for i in range(100)]})
+    with pq.ParquetWriter(tmp_path / "a.parquet", table.schema) as writer:
+        for start, stop in ((0, 7), (7, 60), (60, 62), (62, 100)):
+            writer.write_table(table.slice(start, stop - start))
+    read, seen = RowGroups._read, []
+
+    def counted(self, group, column):
+        seen.append((group, column))
+        return read(self, group, column)
+
+    monkeypatch.setattr(RowGroups, "_read", counted)
+    cs.import_parquet(tmp_path / "a.parquet", tmp_path / "a.zarr.zip", shuffle=True)
+    # Text is read once more, for the longest.
+    assert len([group for group, column in seen if column == "x"]) == 4
+    assert len([group for group, column in seen if column == "t"]) <= 8
+    loaded = cs.load(tmp_path / "a.zarr.zip")
+    assert [str(x) for x in loaded["x"]] == loaded["t"].tolist()
+    assert sorted(loaded["x"].tolist()) == list(range(100))
