@@ -77,7 +77,8 @@ def import_pickle(
 
     Notes
     -----
-    A pickle can only be read as a whole: it is in memory while it is imported.
+    A pickle can only be read as a whole: it is in memory while it is imported. Its values take at
+    most 512 MB together; what is larger is refused.
 
     Examples
     --------

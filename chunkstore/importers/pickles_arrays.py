@@ -38,8 +38,9 @@ _OPENERS: Final[tuple[tuple[bytes, Callable[..., Any]], ...]] = (
     (b"BZh", bz2.open),
     (b"\xfd7zXZ\x00", lzma.open),
 )
-# A pickle that is larger decoded is refused before it fills the memory.
-MAX_NBYTES: Final = 8 << 30
+# A file that is larger decompressed is refused before it fills the memory. Values of 512 MB, which
+# `check_pickle` lets through, take up to four times as much as the escaped text of protocol 0.
+MAX_NBYTES: Final = 2 << 30
 
 
 class _Nothing:

@@ -193,6 +193,7 @@ def _walked(root: str) -> Listing:
     hidden: list[str] = []
     others: list[str] = []
     special: list[str] = []
+    repeated: list[str] = []
     seen = set()
 
     def refused(error: OSError) -> None:
@@ -202,6 +203,7 @@ def _walked(root: str) -> Listing:
         # A link to a folder above would be followed for ever.
         real = os.path.realpath(folder)
         if real in seen:
+            repeated.append(_relative(folder, root) + "/")
             below.clear()
             continue
         seen.add(real)
@@ -226,6 +228,7 @@ def _walked(root: str) -> Listing:
     listing = Listing(root, root, names, [os.path.join(root, *name.split("/")) for name in names])
     _note_left_out(listing, "hidden", hidden)
     _note_left_out(listing, "no images", others)
+    _note_left_out(listing, "links to folders that are listed already", repeated)
     _note_left_out(listing, "pipes, sockets or devices", special)
     return listing
 

@@ -250,3 +250,10 @@ def test_an_import_that_was_killed_goes_on_and_ends_with_the_same_bytes(tmp_path
     cs.import_pickle("a.pkl", "b.zarr.zip", arrays={"x": "x", "y": "y"})
     cs.import_pickle("a.pkl", "whole.zarr.zip", arrays={"x": "x", "y": "y"})
     assert (tmp_path / "b.zarr.zip").read_bytes() == (tmp_path / "whole.zarr.zip").read_bytes()
+
+
+def test_a_file_that_decompresses_to_more_than_memory_should_hold_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("chunkstore.importers.pickles_arrays.MAX_NBYTES", 1 << 16)
+    (tmp_path / "a.pkl.gz").write_bytes(gzip.compress(pickle.dumps(np.zeros(1 << 14))))
+    with pytest.raises(cs.UnsupportedError, match=r"a\.pkl\.gz.*takes more than 65536 bytes"):
+        cs.import_pickle(tmp_path / "a.pkl.gz", tmp_path / "a.zarr.zip")
