@@ -20,16 +20,15 @@ import numpy as np
 from numcodecs import blosc
 
 import chunkstore as cs
+from benchmarks.imports import beside_its_halves
 from benchmarks.photographs import patches_file
 from benchmarks.probe import run_apart
-from benchmarks.result import MIB, Result, measure_in_turns, ratio
+from benchmarks.result import MIB, Result
 from benchmarks.values import check_equal
 from chunkstore import system
 from chunkstore.store.striping import for_each
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from benchmarks.result import Settings
 
 # Decoded bytes of a chunk, as bcolz chooses them for arrays of this size.
@@ -182,51 +181,22 @@ def run(settings: Settings) -> list[Result]:
 
 def _compare(settings: Settings, what: str, folder: str, source: str) -> list[Result]:
     target = f"{settings.folder}/imported.zarr.zip"
-
-    def side(function: Callable[..., float], **options: Any) -> Callable[[], float]:
-        def timed() -> float:
-            try:
-                return run_apart(function, folder=folder, source=source, target=target, **options)
-            finally:
-                Path(target).unlink(missing_ok=True)
-                # What one side leaves to write back must not meet the next one.
-                os.sync()
-
-        return timed
-
-    measured = measure_in_turns(
-        [
-            side(time_import, verify=False),
-            side(time_import, verify=True),
-            side(time_reading),
-            side(time_writing),
-        ],
-        rounds=settings.rounds,
-        has_warm_up=settings.has_warm_up,
-    )
-    # The slower half of each round.
-    halves = [(*times, max(times[2], times[3])) for times in measured]
     about: dict[str, Any] = {
         "case": "bcolz",
         "conditions": "disk, warm page cache, chunks of 512 KiB, level 5, zstd-1 written",
         "decoded_nbytes": int(np.load(source, mmap_mode="r").nbytes),
     }
-    results = []
-    for ours, name, limit in ((0, "import", _MOST_TIMES), (1, "import and comparison", None)):
-        result = ratio(
-            halves,
-            ours=ours,
-            peer=4,
-            direction="at most",
-            limit=limit,
-            name=f"{name} of {what} / the slower of reading and writing alone",
-            details={
-                "reading_seconds": [times[2] for times in measured],
-                "writing_seconds": [times[3] for times in measured],
-            },
-            **about,
-        )
-        results.append(result)
+    results = beside_its_halves(
+        settings,
+        what,
+        importing=time_import,
+        reading=time_reading,
+        writing=time_writing,
+        arguments={"folder": folder, "source": source, "target": target},
+        direction="at most",
+        limit=_MOST_TIMES,
+        **about,
+    )
     nbytes = repeat_folder(folder, _MEMORY_TIMES)
     try:
         peak = run_apart(measure_memory, folder=folder, target=target)

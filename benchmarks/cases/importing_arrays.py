@@ -6,7 +6,6 @@ with the library that writes it, and encoding and writing the same samples from 
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from pathlib import Path
@@ -15,15 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import chunkstore as cs
+from benchmarks.imports import beside_its_halves
 from benchmarks.photographs import patches_file
-from benchmarks.probe import run_apart
-from benchmarks.result import Result, measure_in_turns, ratio
 from benchmarks.values import check_equal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from benchmarks.result import Settings
+    from benchmarks.result import Result, Settings
 
 _LEAST = 0.9
 _BLOCK_NBYTES = 16 << 20
@@ -112,58 +108,27 @@ def run(settings: Settings) -> list[Result]:
         path = f"{settings.folder}/source{ending}"
         try:
             write_source(kind, source, path)
-            results += _compare(settings, kind, path, source)
+            results += beside_its_halves(
+                settings,
+                kind,
+                importing=time_import,
+                reading=time_reading,
+                writing=time_writing,
+                arguments={
+                    "kind": kind,
+                    "path": path,
+                    "source": source,
+                    "target": f"{settings.folder}/imported.zarr.zip",
+                },
+                direction="at least",
+                limit=_LEAST,
+                case="import-arrays",
+                conditions="disk, warm page cache, photographs, chunks of 1 MiB, zstd-1 written",
+                decoded_nbytes=int(np.load(source, mmap_mode="r").nbytes),
+            )
         finally:
             if Path(path).is_dir():
                 shutil.rmtree(path)
             else:
                 Path(path).unlink(missing_ok=True)
     return results
-
-
-def _compare(settings: Settings, kind: str, path: str, source: str) -> list[Result]:
-    target = f"{settings.folder}/imported.zarr.zip"
-
-    def side(function: Callable[..., float], **options: Any) -> Callable[[], float]:
-        def timed() -> float:
-            try:
-                return run_apart(
-                    function, kind=kind, path=path, source=source, target=target, **options
-                )
-            finally:
-                Path(target).unlink(missing_ok=True)
-                # What one side leaves to write back must not meet the next one.
-                os.sync()
-
-        return timed
-
-    measured = measure_in_turns(
-        [
-            side(time_import, verify=False),
-            side(time_import, verify=True),
-            side(time_reading),
-            side(time_writing),
-        ],
-        rounds=settings.rounds,
-        has_warm_up=settings.has_warm_up,
-    )
-    # The slower half of each round.
-    halves = [(*times, max(times[2], times[3])) for times in measured]
-    return [
-        ratio(
-            halves,
-            ours=ours,
-            peer=4,
-            direction="at least",
-            limit=limit,
-            name=f"{name} of {kind} / the slower of reading and writing alone",
-            details={
-                "reading_seconds": [times[2] for times in measured],
-                "writing_seconds": [times[3] for times in measured],
-            },
-            case="import-arrays",
-            conditions="disk, warm page cache, photographs, chunks of 1 MiB, zstd-1 written",
-            decoded_nbytes=int(np.load(source, mmap_mode="r").nbytes),
-        )
-        for ours, name, limit in ((0, "import", _LEAST), (1, "import and comparison", None))
-    ]
