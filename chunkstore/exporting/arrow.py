@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 # Units of dates that arrow has; others become the next finer one.
 _DATE_UNITS = {"D": "s", "h": "s", "m": "s", "s": "s", "ms": "ms", "us": "us", "ns": "ns"}
+_DAY = "D"
+# Of a date in days, of 32 bits.
+_MOST_DAYS = 2**31 - 1
 
 
 def write_arrow(contents: Contents, out: Path) -> None:
@@ -68,7 +71,9 @@ def write_arrow(contents: Contents, out: Path) -> None:
         writer = pa.ipc.new_file(str(out), schema, options=options)
     with writer:
         for rows in contents.iter_rows():
-            columns = [_column(rows[name], schema.field(name).type) for name in contents.aligned]
+            columns = [
+                _column(name, rows[name], schema.field(name).type) for name in contents.aligned
+            ]
             writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
@@ -85,7 +90,8 @@ def _column_type(name: str, array: Any) -> Any:
         if unit not in _DATE_UNITS or np.datetime_data(dtype)[1] != 1:
             raise UnsupportedError(f"array {name!r}: parquet has no dates in units of {dtype}")
         kind = pa.timestamp if dtype.kind == "M" else pa.duration
-        value_type = kind(_DATE_UNITS[unit])
+        is_day = dtype.kind == "M" and unit == _DAY
+        value_type = pa.date32() if is_day else kind(_DATE_UNITS[unit])
     elif dtype.kind in "biuf":
         value_type = pa.from_numpy_dtype(dtype)
     else:
@@ -106,7 +112,28 @@ def _column_type(name: str, array: Any) -> Any:
     return value_type
 
 
-def _column(block: NDArray[Any], column_type: Any) -> Any:
+def _with_unit(name: str, values: NDArray[Any], dtype: str, *, most: int | None) -> NDArray[Any]:
+    """Return dates in another unit, each the same moment.
+
+    Raises
+    ------
+    UnsupportedError
+        One is too far away for the unit.
+    """
+    converted = values.astype(dtype)
+    is_lost = converted.astype(values.dtype) != values
+    if most is not None:
+        is_lost |= np.abs(converted.astype(np.int64)) > most
+    is_lost &= ~np.isnat(values)
+    if is_lost.any():
+        raise UnsupportedError(
+            f"array {name!r}: {values[np.argmax(is_lost)]} is too far away for parquet and arrow, "
+            f"which hold it in {np.datetime_data(dtype)[0]}"
+        )
+    return converted
+
+
+def _column(name: str, block: NDArray[Any], column_type: Any) -> Any:
     import pyarrow as pa
 
     flat = np.ascontiguousarray(block).reshape(-1)
@@ -121,8 +148,9 @@ def _column(block: NDArray[Any], column_type: Any) -> Any:
         widths.append(inner.list_size)
         inner = inner.value_type
     if flat.dtype.kind in "mM":
-        unit = inner.unit
-        flat = flat.astype(f"{flat.dtype.kind}8[{unit}]")
+        unit = _DAY if pa.types.is_date32(inner) else inner.unit
+        most = _MOST_DAYS if unit == _DAY else None
+        flat = _with_unit(name, flat, f"{flat.dtype.kind}8[{unit}]", most=most)
     if flat.dtype.kind == "S":
         # NumPy cuts the zeros off that fill a value up.
         width = inner.byte_width

@@ -316,6 +316,8 @@ class _Writing:
                     for name, spec in specs.items()
                 }
             )
+            # From now on a run that is killed leaves what says whose it is.
+            self._checkpoint()
         sample_nbytes = max(1, sum(spec.sample_nbytes for spec in specs.values()))
         unit = self._writer.chunk_length
         block = max(unit, _BLOCK_NBYTES // sample_nbytes // unit * unit)

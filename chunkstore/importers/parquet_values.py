@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from chunkstore.errors import UnsupportedError
+from chunkstore.errors import FormatError, UnsupportedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +21,13 @@ _NO_TIME: Final = np.iinfo(np.int64).min
 def layout_of(
     file: RowGroups, name: str, kind: Any, place: str
 ) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """Return dtype and shape of a value; lists of no fixed size have the first one's."""
+    """Return dtype and shape of a value; lists of no fixed size have the first one's.
+
+    Raises
+    ------
+    FormatError
+        The first list is missing or empty: it says nothing of the others.
+    """
     shape: tuple[int, ...] = ()
     if isinstance(kind, pa.FixedShapeTensorType):
         return _dtype(kind.value_type, place), _tensor_shape(kind, place)
@@ -36,6 +42,11 @@ def layout_of(
             inner = value
             for _ in shape:
                 inner = inner[0] if inner else []
+            if file.num_rows and not inner:
+                raise FormatError(
+                    f"{place}: the list of row 0 is {'missing' if inner is None else 'empty'}, and "
+                    "the values of a column have the shape of its first one; leave the column out"
+                )
             shape = (*shape, len(inner or []))
         kind = kind.value_type
     return _dtype(kind, place), shape

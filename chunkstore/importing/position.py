@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -32,7 +33,7 @@ from chunkstore.store.creating import append, create
 from chunkstore.store.store import PARTIAL_SUFFIX, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from chunkstore.importing.source import Block
     from chunkstore.store.writer import Writer
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 PROVENANCE = "import"
 _POSITION = "position"
 _MAX_SHOWN_LENGTH: Final = 80
+# Longer text is no path.
+_PATH_LENGTH: Final = 4096
 
 
 @dataclass
@@ -204,7 +207,7 @@ def find_position(
     if PROVENANCE in attributes:
         raise ValueError(f"the attribute {PROVENANCE!r} says what was imported; choose another")
     partial = os.fspath(out) + PARTIAL_SUFFIX
-    _check_place(Path(out))
+    _check_place(Path(out), provenance)
     if Path(out).exists() and not overwrite:
         raise ExistingFileError(
             "the file exists already; overwrite=True (--overwrite) replaces it",
@@ -248,8 +251,12 @@ def find_position(
     )
 
 
-def _check_place(out: Path) -> None:
-    """Raise SystemCallError where no file can be made."""
+def _check_place(out: Path, provenance: Mapping[str, Any]) -> None:
+    """Raise an error where no file can be made, or where the source itself is."""
+    if out.exists():
+        for text in _texts(provenance.get("source")):
+            if len(text) < _PATH_LENGTH and Path(text).exists() and out.samefile(text):
+                raise ValueError(f"{out}: this is what is imported; name another file")
     if out.is_dir():
         raise DirectoryGivenError("this is a folder; name a file", str(out), errno=errno.EISDIR)
     if not out.parent.is_dir():
@@ -258,6 +265,15 @@ def _check_place(out: Path) -> None:
             str(out),
             errno=errno.ENOENT,
         )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
 
 
 def _refuse_partial(partial: str, out: str | os.PathLike[str], *, overwrite: bool) -> None:

@@ -281,6 +281,25 @@ def test_dates_that_are_none_are_nulls(tmp_path, kind):
     assert np.array_equal(read(tmp_path / "a", kind)["d"], days, equal_nan=True)
 
 
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+@pytest.mark.parametrize("unit", ["D", "h", "s"])
+def test_dates_that_are_too_far_away_are_refused_by_name(tmp_path, kind, unit):
+    far = np.array([0, 2**62], f"M8[{unit}]")
+    if unit == "s":
+        far = np.array([0, 2**62], "m8[h]")
+    with pytest.raises(cs.UnsupportedError, match=r"array 'd': .* is too far away for parquet"):
+        cs.export({"d": far}, tmp_path / "a", format=kind)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_days_stay_days(tmp_path, kind):
+    days = np.array(["2020-02-29", "1815-12-10"], "M8[D]")
+    cs.export({"d": days}, tmp_path / "a", format=kind)
+    found = read(tmp_path / "a", kind)["d"]
+    assert (found.dtype, found.tolist()) == (days.dtype, days.tolist())
+
+
 def test_attributes_of_every_kind_come_back_from_hdf5(tmp_path):
     h5py = require("h5py")
     path = tmp_path / "a.zarr.zip"

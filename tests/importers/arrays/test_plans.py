@@ -106,3 +106,16 @@ def test_groups_of_rows_of_any_length_are_decoded_once_for_a_random_order(
     loaded = cs.load(tmp_path / "a.zarr.zip")
     assert [str(x) for x in loaded["x"]] == loaded["t"].tolist()
     assert sorted(loaded["x"].tolist()) == list(range(100))
+
+
+def test_the_source_is_never_replaced_by_what_is_imported(tmp_path):
+    source = tmp_path / "x.npy"
+    np.save(source, np.arange(6))
+    content = source.read_bytes()
+    for given in ({"x": source}, source):
+        with pytest.raises(ValueError, match="this is what is imported; name another file"):
+            cs.import_npy(given, source, overwrite=True)
+    (tmp_path / "link.npy").symlink_to(source)
+    with pytest.raises(ValueError, match="this is what is imported"):
+        cs.import_npy({"x": source}, tmp_path / "link.npy", overwrite=True)
+    assert source.read_bytes() == content

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -263,3 +266,23 @@ def test_a_function_that_processes_cannot_import_is_refused(tmp_path, files):
     cs.from_files(files, lambda path: 1, tmp_path / "a.zarr.zip")
     with pytest.raises(ValueError, match="at least one file"):
         cs.from_files([], readers.die, tmp_path / "b.zarr.zip")
+
+
+@pytest.mark.parametrize("stops_at", [1, 40])
+def test_a_run_that_is_killed_before_its_first_checkpoint_can_be_repeated(tmp_path, stops_at):
+    program = f"""
+import os, signal, sys
+import numpy as np
+import chunkstore as cs
+def samples():
+    for i in range(60):
+        if i == {stops_at}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield {{"x": np.full((50_000,), i, np.int32)}}
+cs.from_iter(samples(), sys.argv[1])
+"""
+    out = tmp_path / "o.zarr.zip"
+    assert subprocess.run([sys.executable, "-c", program, out], check=False).returncode != 0
+    assert not out.exists()
+    cs.from_iter(({"x": np.full((50_000,), i, np.int32)} for i in range(60)), out)
+    assert cs.load(out)["x"][:, 0].tolist() == list(range(60))

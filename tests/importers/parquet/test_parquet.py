@@ -261,3 +261,14 @@ def test_each_column_of_a_group_is_decoded_once(tmp_path, monkeypatch, ending, l
     loaded = cs.load(tmp_path / "a.zarr.zip")
     for i in range(11):
         assert loaded[f"c{i}"].tolist() == (np.arange(1000) * i).tolist()
+
+
+@pytest.mark.parametrize("first", [[], None])
+def test_a_list_column_whose_first_list_is_empty_or_missing_is_refused(tmp_path, first):
+    pa, parquet = require("pyarrow"), require("pyarrow.parquet")
+    table = pa.table({"a": pa.array([first, [1, 2]], pa.list_(pa.int64())), "b": [1, 2]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(cs.FormatError, match=r"'a'.*: the list of row 0 is (empty|missing)"):
+        cs.import_parquet(tmp_path / "a.parquet", tmp_path / "o.zarr.zip")
+    cs.import_parquet(tmp_path / "a.parquet", tmp_path / "o.zarr.zip", arrays=["b"])
+    assert cs.load(tmp_path / "o.zarr.zip")["b"].tolist() == [1, 2]
