@@ -23,6 +23,8 @@ DEFAULT_SHUFFLE = "auto"
 DEFAULT_CHUNK_NBYTES = MIB
 # A chunk of a narrow array (labels) is at least this large, so that its entry is not mostly header.
 LEAST_CHUNK_NBYTES = 16 * KIB
+# In a folder that was exported: its format and its files, as JSON.
+EXPORT_MARKER = ".chunkstore-export.json"
 # np.asarray(array) above this raises and names the Loader.
 DEFAULT_ASARRAY_NBYTES = 256 * MIB
 

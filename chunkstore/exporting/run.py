@@ -18,6 +18,7 @@ from chunkstore.exporting.image_folder import write_images
 from chunkstore.exporting.numpy_files import write_npy, write_npz
 from chunkstore.exporting.zarr_folder import write_zarr
 from chunkstore.progress import progress_bar
+from chunkstore.settings import EXPORT_MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,10 +51,8 @@ _COMPRESSIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "parquet": ("zstd", "snappy", "gzip", "lz4", "none"),
     "arrow": ("zstd", "lz4", "none"),
 }
-# Formats that are, or may be, folders; and the file that says that one is an export. Readers of
-# folders pass over names that begin with a dot.
+# Formats that are, or may be, folders.
 _FOLDERS: Final = frozenset({"npy", "images", "zarr"})
-_MARKER: Final = ".chunkstore-export.json"
 
 
 def export(
@@ -170,7 +169,7 @@ def _check_replaceable(folder: Path, chosen: Format) -> None:
             f"this is a folder, and {chosen} is a file", str(folder), errno=errno.EISDIR
         )
     try:
-        listed = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
+        listed = json.loads((folder / EXPORT_MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         listed = None
     there = {
@@ -185,7 +184,7 @@ def _check_replaceable(folder: Path, chosen: Format) -> None:
             str(folder),
             errno=errno.EEXIST,
         )
-    if others := there - {_MARKER, *listed["files"]}:
+    if others := there - {EXPORT_MARKER, *listed["files"]}:
         raise ExistingFileError(
             f"a folder is replaced only if nothing but an export of {chosen} is in it, and it "
             f"holds {min(others)}",
@@ -209,7 +208,7 @@ def _leave_marker(folder: Path, chosen: Format) -> None:
         found.relative_to(folder).as_posix() for found in folder.rglob("*") if found.is_file()
     )
     text = json.dumps({"format": chosen, "files": files})
-    (folder / _MARKER).write_text(text, encoding="utf-8")
+    (folder / EXPORT_MARKER).write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -26,6 +27,7 @@ from chunkstore.importers.npy_decoded import DecodedArrays
 from chunkstore.importers.npy_file import ENDINGS, read_header, read_value
 from chunkstore.importers.npy_stack import open_stack
 from chunkstore.importers.npy_zip import mapped, npz_columns
+from chunkstore.settings import EXPORT_MARKER
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -199,6 +201,15 @@ def _found(source: Source, decoded: DecodedArrays) -> tuple[dict[str, Any], str]
 def _columns_of(
     source: Place | Sequence[Place], decoded: DecodedArrays
 ) -> tuple[dict[str, Any], str]:
+    if isinstance(source, str | os.PathLike) and (exported := _exported(source)):
+        # A file for each array, as `chunkstore.export` leaves them.
+        place = os.fspath(source)
+        return {
+            file.removesuffix(".npy"): next(
+                iter(_file_columns(os.path.join(place, file), decoded).values())
+            )
+            for file in exported
+        }, place
     paths, name = listed_files(source, ENDINGS)
     parts = [_file_columns(path, decoded) for path in paths]
     if len(parts) == 1:
@@ -218,6 +229,17 @@ def _columns_of(
                 f"{path} holds the arrays {sorted(part)}, the first file {sorted(parts[0])}"
             )
     return {key: _joined(key, [part[key] for part in parts], paths, name) for key in parts[0]}, name
+
+
+def _exported(folder: Place) -> list[str]:
+    """Return the npy files of a folder that was exported; none of any other."""
+    try:
+        with open(os.path.join(folder, EXPORT_MARKER), encoding="utf-8") as file:
+            listed = json.load(file)
+    except (OSError, ValueError):
+        return []
+    is_export = isinstance(listed, dict) and listed.get("format") == "npy"
+    return [file for file in listed["files"] if file.endswith(".npy")] if is_export else []
 
 
 def _joined(key: str, values: list[Any], paths: Sequence[str], name: str) -> Any:

@@ -41,6 +41,8 @@ _OPENERS: Final[tuple[tuple[bytes, Callable[..., Any]], ...]] = (
 # A file that is larger decompressed is refused before it fills the memory. Values of 512 MB, which
 # `check_pickle` lets through, take up to four times as much as the escaped text of protocol 0.
 MAX_NBYTES: Final = 2 << 30
+# Values that are met when lists in lists are walked.
+_MAX_VALUES: Final = 1 << 26
 
 
 class _Nothing:
@@ -275,7 +277,7 @@ def load_arrays(raw: bytes) -> Any:
     """
     check_pickle(raw)
     try:
-        return _finished(_Unpickler(raw).load())
+        return _finished(_bounded(_Unpickler(raw).load()))
     except ChunkStoreError:
         raise
     except RecursionError:
@@ -311,6 +313,31 @@ def read_pickle(path: str | os.PathLike[str]) -> Any:
         return load_arrays(raw)
     except ChunkStoreError as error:
         raise error.located(place) from None
+
+
+def _bounded(value: Any) -> Any:
+    """Return a value, unless its parts stand in it so often that no walk would end."""
+    if _count(value, {}) > _MAX_VALUES:
+        raise UnsupportedError(
+            f"the pickle unfolds to more than {_MAX_VALUES:,} values: parts of it stand in it "
+            "again and again"
+        )
+    return value
+
+
+def _count(value: Any, known: dict[int, int]) -> int:
+    """Return how many values are met when all parts are walked, shared ones again each time."""
+    if isinstance(value, dict):
+        parts: Any = value.values()
+    elif isinstance(value, list | tuple):
+        parts = value
+    else:
+        return 1
+    if all(type(item) in (int, float, bool, str) for item in parts):
+        return 1 + len(parts)
+    if id(value) not in known:
+        known[id(value)] = 1 + sum(_count(item, known) for item in parts)
+    return known[id(value)]
 
 
 def _finished(value: Any) -> Any:

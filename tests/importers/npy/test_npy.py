@@ -388,3 +388,13 @@ def test_other_values_beside_the_samples_do_not_continue_an_import(tmp_path, mon
     cs.import_npy("a.npz", "b.zarr.zip", arrays={"x": "x", "m": "mean"}, beside=["m"])
     with cs.open("b.zarr.zip") as store:
         assert store["m"][...].tolist() == [0, 0]
+
+
+def test_a_folder_that_was_exported_comes_back_as_its_arrays(tmp_path):
+    arrays = {"x": np.arange(6).reshape(3, 2), "y": np.arange(6, 12).reshape(3, 2)}
+    cs.export(arrays, tmp_path / "out", format="npy")
+    cs.import_npy(tmp_path / "out", tmp_path / "o.zarr.zip")
+    found = cs.load(tmp_path / "o.zarr.zip")
+    assert {name: values.tolist() for name, values in found.items()} == {
+        name: values.tolist() for name, values in arrays.items()
+    }

@@ -257,3 +257,13 @@ def test_a_file_that_decompresses_to_more_than_memory_should_hold_is_refused(tmp
     (tmp_path / "a.pkl.gz").write_bytes(gzip.compress(pickle.dumps(np.zeros(1 << 14))))
     with pytest.raises(cs.UnsupportedError, match=r"a\.pkl\.gz.*takes more than 65536 bytes"):
         cs.import_pickle(tmp_path / "a.pkl.gz", tmp_path / "a.zarr.zip")
+
+
+def test_lists_that_share_their_parts_without_end_are_refused(tmp_path):
+    shared = []
+    for _ in range(60):
+        shared = [shared, shared]
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps({"x": np.arange(3), "l": shared}))
+    with pytest.raises(cs.UnsupportedError, match="unfolds to more than 67,108,864 values"):
+        cs.import_pickle(path, tmp_path / "o.zarr.zip")
