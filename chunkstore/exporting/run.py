@@ -10,7 +10,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from chunkstore.errors import DirectoryGivenError, ExistingFileError
+from chunkstore.errors import (
+    ChunkStoreError,
+    DirectoryGivenError,
+    ExistingFileError,
+    system_call_error,
+)
 from chunkstore.exporting.arrow import write_arrow
 from chunkstore.exporting.contents import PARTIAL_SUFFIX, open_contents
 from chunkstore.exporting.hdf5 import write_hdf5
@@ -230,8 +235,10 @@ def _replacing(target: Path) -> Iterator[Path]:
             partial.rename(target)
         else:
             partial.replace(target)
-    except BaseException:
+    except BaseException as error:
         _remove(partial)
+        if isinstance(error, OSError) and not isinstance(error, ChunkStoreError):
+            raise system_call_error(error, "the export cannot be written", str(target)) from error
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -205,13 +206,21 @@ def _plan(
             raise ValueError("stratify= goes with split=")
         return [_Part(0, "", Path(out), np.arange(source.num_samples), ordering)]
     numbers = _divided(source.num_samples, split, stratify, seed)
+    # Parts are dealt in their order, by the seed and the classes, also where nothing is shuffled.
+    ordering |= {
+        "seed": seed,
+        "split": dict(split),
+        "parts": list(split),
+        "stratified": stratify is not None,
+        "classes": None if stratify is None else _digest(stratify),
+    }
     return [
         _Part(
             stream,
             name,
             Path(out) / (name + _SUFFIX),
             numbers[name],
-            ordering | {"split": dict(split), "part": name, "stratified": stratify is not None},
+            ordering | {"part": name},
         )
         for stream, name in enumerate(numbers, start=1)
     ]
@@ -233,6 +242,16 @@ def _finished(source: SampleSource, parts: list[_Part], options: ImportOptions) 
         )
     }
     return set() if len(finished) == len(parts) else finished
+
+
+def _digest(classes: ArrayLike) -> str:
+    """Return sixteen hexadecimal digits, equal only for equal classes."""
+    values = np.ascontiguousarray(classes)
+    if values.dtype.hasobject:
+        values = values.astype(str)
+    digest = hashlib.blake2b(f"{values.dtype.str} {values.shape} ".encode(), digest_size=8)
+    digest.update(values.tobytes())
+    return digest.hexdigest()
 
 
 def _order(seed: int | None) -> dict[str, Any]:

@@ -292,6 +292,13 @@ def test_dates_that_are_too_far_away_are_refused_by_name(tmp_path, kind, unit):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("kind", ["npy", "npz", "parquet", "arrow"])
+def test_a_folder_that_is_not_there_is_named(tmp_path, kind):
+    with pytest.raises(cs.SystemCallError, match="the export cannot be written") as failed:
+        cs.export({"x": np.arange(3)}, tmp_path / "no" / "a.npy", format=kind)
+    assert "no/a.npy" in str(failed.value)
+
+
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])
 def test_days_stay_days(tmp_path, kind):
     days = np.array(["2020-02-29", "1815-12-10"], "M8[D]")

@@ -88,3 +88,32 @@ def test_splits_that_cannot_be_are_refused_before_anything_is_written(tmp_path, 
             MemorySource(rows(20)), tmp_path / "out", ImportOptions(), shuffle=True, **arguments
         )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"stratify": np.arange(60) % 3},
+        {"split": {"b": 0.2, "a": 0.8}},
+        {"stratify": None},
+    ],
+    ids=["seed", "classes", "order of parts", "no classes"],
+)
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_part_is_not_added_to_those_of_another_split(tmp_path, change, shuffle):
+    options = {
+        "shuffle": shuffle,
+        "seed": 0,
+        "split": {"a": 0.8, "b": 0.2},
+        "stratify": np.arange(60) % 2,
+    }
+    import_parts(MemorySource(rows(60)), tmp_path, ImportOptions(), **options)
+    whole = (tmp_path / "b.zarr.zip").read_bytes()
+    (tmp_path / "b.zarr.zip").unlink()
+    with pytest.raises(cs.SystemCallError, match="exists already"):
+        import_parts(MemorySource(rows(60)), tmp_path, ImportOptions(), **options | change)
+    assert not (tmp_path / "b.zarr.zip").exists() or change.get("split")
+    (tmp_path / "b.zarr.zip").unlink(missing_ok=True)
+    import_parts(MemorySource(rows(60)), tmp_path, ImportOptions(), **options)
+    assert (tmp_path / "b.zarr.zip").read_bytes() == whole
