@@ -17,8 +17,8 @@ PYTHON_ALL = .venv-all/bin/python
 PYTHON_BENCH = .venv-bench/bin/python
 # Tests of torch, tf.data and JAX without Keras run once, beside Keras on JAX.
 OTHER_BACKENDS = torch tensorflow
-# What `make test` cannot run: dask's cluster, the notebook and the pages that need a framework.
-NEEDS_MORE = dask or torch or with_packages
+# What `make test` cannot run: dask's cluster, datasets, the notebook and the pages that need a framework.
+NEEDS_MORE = dask or iterables or torch or with_packages
 ADAPTERS = $(wildcard chunkstore/adapters)
 KERAS_TESTS = tests/adapters/test_backend.py $(wildcard tests/adapters/test_keras_*.py)
 REQUIRED = keras jax dask h5py hdf5plugin xarray fsspec tensorstore PIL simplejpeg pyarrow cramjam matplotlib
@@ -47,8 +47,8 @@ test-all: .venv-all/.stamp
 	    KERAS_BACKEND=$$backend CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest \
 	        $(ADAPTERS) $(KERAS_TESTS); \
 	done
-	CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest tests/dask tests/test_notebooks.py tests/test_docs.py \
-	    -k "$(NEEDS_MORE)"
+	CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest tests/dask tests/importers/iterables \
+	    tests/test_notebooks.py tests/test_docs.py -k "$(NEEDS_MORE)"
 
 bench: .venv-bench/.stamp
 	$(PYTHON_BENCH) -m benchmarks.run
