@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,12 +14,31 @@ if TYPE_CHECKING:
 # Work that ends sooner shows no bar.
 _DELAY_SECONDS = 1.0
 
+# What holds where a function is not told: None goes by the terminal.
+_shown: ContextVar[bool | None] = ContextVar("progress_shown", default=None)
+
+
+@contextlib.contextmanager
+def progress_shown(show: bool | None) -> Iterator[None]:
+    """Show or hide the bars of a ``with`` block, where their functions are not told themselves.
+
+    Parameters
+    ----------
+    show
+        None: when stderr is a terminal.
+    """
+    token = _shown.set(show)
+    try:
+        yield
+    finally:
+        _shown.reset(token)
+
 
 @contextlib.contextmanager
 def progress_bar(
     total: int, *, what: str, unit: str = "B", show: bool | None = None
 ) -> Iterator[Callable[[int], None]]:
-    """Show a bar on stderr while a ``with`` block runs; yields what moves it on.
+    """Show a bar on stderr while a ``with`` block runs; yields what moves it on, in any thread.
 
     Parameters
     ----------
@@ -28,8 +49,11 @@ def progress_bar(
     unit
         ``"B"`` for bytes, or the name of what is counted.
     show
-        None: when stderr is a terminal. The bar appears after a second.
+        None: as `progress_shown` says, or else when stderr is a terminal. The bar appears after a
+        second.
     """
+    if show is None:
+        show = _shown.get()
     if show is None:
         show = sys.stderr is not None and sys.stderr.isatty()
     if not show:
@@ -40,4 +64,10 @@ def progress_bar(
     with tqdm(
         total=total, desc=what, unit=unit, unit_scale=True, delay=_DELAY_SECONDS, leave=False
     ) as bar:
-        yield lambda count: bar.update(count) and None
+        lock = threading.Lock()
+
+        def advance(count: int) -> None:
+            with lock:
+                bar.update(count)
+
+        yield advance

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from chunkstore.pipeline.loader import Loader
+from chunkstore.progress import progress_bar
 from chunkstore.settings import DEFAULT_CHUNK_NBYTES
 from chunkstore.transforms.values import inner_axes
 
@@ -28,6 +29,7 @@ def mean(
     *,
     per: Per = "channel",
     memory: int | str = "512MiB",
+    progress: bool | None = None,
 ) -> NDArray[np.float64]:
     """Return the mean of an array in one pass over it.
 
@@ -42,6 +44,8 @@ def mean(
         element of a sample.
     memory
         Ceiling for decoded data.
+    progress
+        Show a bar on stderr; None shows it on a terminal when the work takes over a second.
 
     Returns
     -------
@@ -66,7 +70,7 @@ def mean(
     >>> mean(arrays, "x").tolist(), mean(arrays, "x", per="image").tolist()
     ([3.0, 40.0], [[2.0, 30.0], [4.0, 50.0]])
     """
-    return _moments(arrays, name, per=per, memory=memory).mean
+    return _moments(arrays, name, per=per, memory=memory, progress=progress).mean
 
 
 def std(
@@ -75,6 +79,7 @@ def std(
     *,
     per: Per = "channel",
     memory: int | str = "512MiB",
+    progress: bool | None = None,
 ) -> NDArray[np.float64]:
     """Return the standard deviation of an array in one pass over it; see `mean`.
 
@@ -83,7 +88,7 @@ def std(
     >>> std({"x": np.array([[1.0, 5.0], [3.0, 5.0]])}, "x").tolist()
     [1.0, 0.0]
     """
-    moments = _moments(arrays, name, per=per, memory=memory)
+    moments = _moments(arrays, name, per=per, memory=memory, progress=progress)
     return np.sqrt(moments.squares / moments.count)
 
 
@@ -136,7 +141,12 @@ class _Moments:
 
 
 def _moments(
-    arrays: Mapping[str, ChunkSource | NDArray[Any]], name: str, *, per: Per, memory: int | str
+    arrays: Mapping[str, ChunkSource | NDArray[Any]],
+    name: str,
+    *,
+    per: Per,
+    memory: int | str,
+    progress: bool | None,
 ) -> _Moments:
     if per not in get_args(Per):
         raise ValueError(f"per must be 'channel' or 'image', got {per!r}")
@@ -156,12 +166,18 @@ def _moments(
     sample_nbytes = max(empty.dtype.itemsize * int(np.prod(empty.shape[1:])), 1)
     batch_size = max(DEFAULT_CHUNK_NBYTES // sample_nbytes, 1)
     total: _Moments | None = None
-    with Loader(
-        arrays, name, batch_size=batch_size, shuffle=False, memory=memory, rank=0, world_size=1
-    ) as loader:
+    with (
+        Loader(
+            arrays, name, batch_size=batch_size, shuffle=False, memory=memory, rank=0, world_size=1
+        ) as loader,
+        progress_bar(
+            loader.num_samples, what=f"averaging {name}", unit="samples", show=progress
+        ) as advance,
+    ):
         for samples in loader:
             moments = _Moments.of(samples, num_last=num_last)
             total = moments if total is None else total.joined(moments)
+            advance(len(samples))
     if total is None:
         raise ValueError(f"array {name!r} has no samples, so it has no mean")
     return total

@@ -186,4 +186,4 @@ def test_a_reader_of_the_output_that_goes_away_is_no_error_to_report(tmp_path):
             stderr=subprocess.PIPE,
             check=False,
         )
-    assert (done.returncode, done.stderr) == (1, b"")
+    assert (done.returncode, done.stderr) == (141, b"")

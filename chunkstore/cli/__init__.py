@@ -1,7 +1,8 @@
 """How does the command line parse, call the library and print?
 
 Results go to standard output, words about the work to standard error. The exit code is 0 if all is
-well, 1 if a file has a defect or the work failed, 2 if the command line asks for what cannot be.
+well, 1 if a file has a defect or the work failed, 2 if the command line asks for what cannot be,
+130 after Ctrl-C, 141 if whoever read the output went away.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import click
 
 import chunkstore as cs
 from chunkstore.cli import importing_arrays as _  # noqa: F401 - its commands join the group
+from chunkstore.cli.command import Commands
+from chunkstore.cli.completion import completion
 from chunkstore.cli.exporting import export, split
 from chunkstore.cli.importing import import_group
 from chunkstore.cli.importing_images import csv, images
@@ -20,8 +23,10 @@ __all__ = ["main"]
 
 
 @click.group(
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 all is well, 1 a defect was found, 2 wrong usage.",
+    epilog="Exit codes: 0 all is well, 1 a defect was found or the work failed, 2 wrong usage, "
+    "130 Ctrl-C, 141 nobody reads the output any more.",
 )
 @click.version_option(cs.__version__, prog_name="chunkstore")
 def main() -> None:
@@ -33,5 +38,6 @@ def main() -> None:
 
 for _command in (info, verify, repair, compact, merge, split, export, predict, import_group):
     main.add_command(_command)
+main.add_command(completion)
 for _command in (images, csv):
     import_group.add_command(_command)

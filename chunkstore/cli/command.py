@@ -6,48 +6,165 @@ import functools
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 import chunkstore as cs
+from chunkstore.cli.printing import print_document, taken_result
+from chunkstore.progress import progress_shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 EXIT_DEFECT = 1
 EXIT_USAGE = 2
+# What a shell says of a program that a signal ended: 128 and the number of SIGINT or SIGPIPE.
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
 
 # What the person asked for cannot be, whatever the file holds.
 _USAGE_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, KeyError, ValueError)
+# Errors whose text was written for the person who reads it.
+_WORDED_ERRORS = (cs.ChunkStoreError, OSError, KeyError, ValueError, ImportError)
+_WANTS_JSON = "chunkstore.cli.wants_json"
 
 
-def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
-    click.echo(f"warning: {message}", err=True)
+class Commands(click.Group):
+    """A group whose wrong usage is a JSON document too, where one was asked for."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Note what is asked for, before an error can end the parsing."""
+        ctx.meta.setdefault(_WANTS_JSON, "--json" in args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click itself puts the words of an error on stderr."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            if ctx.parent is None and ctx.meta[_WANTS_JSON]:
+                _tell_usage_error(error)
+            raise
 
 
 def report_errors(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of all commands, and print errors as one line."""
+    """Give a command the options of all commands; print errors as one line, results as JSON.
+
+    The function is given ``as_json`` and hands its result to `printing.print_json`, which keeps it
+    until the exit code is known.
+    """
 
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+    @click.option(
+        "--progress/--no-progress",
+        default=None,
+        help="Show bars on stderr, or none; default: in a terminal.",
+    )
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
     @functools.wraps(function)
-    def command(*, debug: bool, **arguments: Any) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", cs.ChunkStoreWarning)
-            warnings.showwarning = _print_warning
-            try:
-                function(**arguments)
-            except BrokenPipeError:
-                # Whoever read the output has seen enough; what is left of it goes nowhere.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                sys.exit(EXIT_DEFECT)
-            except (cs.ChunkStoreError, OSError, KeyError, ValueError) as error:
-                if debug:
-                    raise
-                # A KeyError's own text is the repr of its message.
-                text = error.args[0] if isinstance(error, KeyError) and error.args else error
-                click.echo(f"error: {' '.join(str(text).split())}", err=True)
-                sys.exit(EXIT_USAGE if isinstance(error, _USAGE_ERRORS) else EXIT_DEFECT)
+    def command(*, as_json: bool, progress: bool | None, debug: bool, **arguments: Any) -> None:
+        run = functools.partial(function, as_json=as_json, **arguments)
+        try:
+            with progress_shown(progress):
+                exit_code = _run(run, as_json=as_json, debug=debug)
+            # What is still buffered must fail here, not as the interpreter ends.
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _end_broken_pipe()
+        except KeyboardInterrupt:
+            if sys.stderr.isatty():
+                # The prompt comes below the bar, or what the terminal shows of the key.
+                click.echo(err=True)
+            sys.exit(EXIT_INTERRUPTED)
+        if exit_code:
+            sys.exit(exit_code)
 
     return command
+
+
+def _run(run: Callable[[], None], *, as_json: bool, debug: bool) -> int:
+    """Run a command, print its errors and its document, and return the exit code."""
+    told: list[str] = []
+
+    def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+        told.append(str(message))
+        click.echo(f"warning: {message}", err=True)
+
+    exit_code, error = 0, None
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", cs.ChunkStoreWarning)
+        warnings.showwarning = show_warning
+        try:
+            run()
+        except SystemExit as ended:
+            exit_code = ended.code if isinstance(ended.code, int) else EXIT_DEFECT
+        except (BrokenPipeError, click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        # Nothing is above this but the terminal.
+        except Exception as caught:
+            if debug:
+                raise
+            exit_code, error = _exit_code_of(caught), _described(caught)
+            click.echo(f"error: {error['message']}", err=True)
+    if as_json:
+        print_document(
+            {
+                "command": _command_name(click.get_current_context()),
+                "ok": exit_code == 0,
+                "exit_code": exit_code,
+            },
+            taken_result(),
+            warnings=told,
+            error=error,
+        )
+    return exit_code
+
+
+def _exit_code_of(error: Exception) -> int:
+    return EXIT_USAGE if isinstance(error, _USAGE_ERRORS) else EXIT_DEFECT
+
+
+def _described(error: Exception) -> dict[str, Any]:
+    """Return what a document says of an error; ``message`` is one line."""
+    # A KeyError's own text is the repr of its message.
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    message = " ".join(str(text).split())
+    if not isinstance(error, _WORDED_ERRORS):
+        message = f"{type(error).__name__}: {message} (--debug shows where)"
+    described: dict[str, Any] = {"type": type(error).__name__, "message": message}
+    for name in ("path", "key", "offset", "errno"):
+        value = getattr(error, name, None)
+        # Other libraries' errors may carry objects under these names.
+        if isinstance(value, int | str):
+            described[name] = value
+    return described
+
+
+def _tell_usage_error(error: click.ClickException) -> None:
+    ctx = getattr(error, "ctx", None)
+    print_document(
+        {
+            "command": "" if ctx is None else _command_name(ctx),
+            "ok": False,
+            "exit_code": error.exit_code,
+        },
+        {},
+        warnings=[],
+        error={"type": type(error).__name__, "message": error.format_message()},
+    )
+
+
+def _command_name(ctx: click.Context) -> str:
+    """Return a command as it is called behind ``chunkstore``, such as ``"import hdf5"``."""
+    names: list[str] = []
+    while ctx.parent is not None:
+        names.insert(0, ctx.info_name or "")
+        ctx = ctx.parent
+    return " ".join(names)
+
+
+def _end_broken_pipe() -> NoReturn:
+    """End quietly: whoever read the output has seen enough; what is left of it goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(EXIT_BROKEN_PIPE)

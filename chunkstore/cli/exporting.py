@@ -99,7 +99,13 @@ def split(
         )
     if as_json:
         print_json(
-            {name: {"path": str(path), "num_samples": n} for name, (path, n) in written.items()}
+            {
+                "path": out,
+                "parts": {
+                    name: {"path": str(path), "num_samples": n}
+                    for name, (path, n) in written.items()
+                },
+            }
         )
         return
     for path, num_samples in written.values():

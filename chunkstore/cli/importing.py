@@ -57,7 +57,7 @@ def storage_options(command: Callable[..., Any]) -> Callable[..., Any]:
     epilog="Examples: chunkstore import bcolz trn.bc train.zarr.zip; "
     "chunkstore import bcolz x=images.bc y=labels.bc train.zarr.zip --codec lz4 --level 5"
 )
-@click.argument("sources", nargs=-1, required=True)
+@click.argument("sources", type=click.Path(), nargs=-1, required=True)
 @click.argument("out", type=click.Path())
 @storage_options
 @click.option("--array", "arrays", multiple=True, help="Only this array or table; repeatable.")

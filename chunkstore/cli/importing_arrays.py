@@ -66,7 +66,9 @@ on_error_option = click.option(
     epilog="Examples: chunkstore import hdf5 train.h5 train.zarr.zip; "
     "chunkstore import hdf5 train.h5 set x=/images y=/labels --split train=0.9,val=0.1"
 )
-@click.argument("arguments", nargs=-1, required=True, metavar="SOURCE... OUT [NAME=PATH]...")
+@click.argument(
+    "arguments", type=click.Path(), nargs=-1, required=True, metavar="SOURCE... OUT [NAME=PATH]..."
+)
 @beside_option
 @click.option(
     "--layout",
@@ -98,7 +100,9 @@ def hdf5(**options: Any) -> None:
     "chunkstore import npy scans/ scans.zarr.zip --stack; "
     "chunkstore import npy data.npz data.zarr.zip x=arr_0 y=arr_1"
 )
-@click.argument("arguments", nargs=-1, required=True, metavar="SOURCE... OUT [NAME=ARRAY]...")
+@click.argument(
+    "arguments", type=click.Path(), nargs=-1, required=True, metavar="SOURCE... OUT [NAME=ARRAY]..."
+)
 @beside_option
 @click.option("--stack", is_flag=True, help="Each file is one sample.")
 @on_error_option
@@ -125,7 +129,9 @@ def npy(**options: Any) -> None:
     epilog="Examples: chunkstore import zarr train.zarr train.zarr.zip; "
     "chunkstore import zarr all.zarr set x=train/images y=train/labels --split train=0.9,val=0.1",
 )
-@click.argument("arguments", nargs=-1, required=True, metavar="SOURCE OUT [NAME=PATH]...")
+@click.argument(
+    "arguments", type=click.Path(), nargs=-1, required=True, metavar="SOURCE OUT [NAME=PATH]..."
+)
 @beside_option
 @array_options
 @report_errors
@@ -142,7 +148,9 @@ def zarr_store(**options: Any) -> None:
     epilog="Examples: chunkstore import pickle train.pkl train.zarr.zip; "
     "chunkstore import pickle mnist.pkl.gz mnist.zarr.zip x=0/0 y=0/1",
 )
-@click.argument("arguments", nargs=-1, required=True, metavar="SOURCE OUT [NAME=PATH]...")
+@click.argument(
+    "arguments", type=click.Path(), nargs=-1, required=True, metavar="SOURCE OUT [NAME=PATH]..."
+)
 @beside_option
 @array_options
 @report_errors
@@ -188,7 +196,13 @@ def cifar10(*, source: str, out: str, **options: Any) -> None:
     epilog="Examples: chunkstore import parquet train.parquet train.zarr.zip; "
     "chunkstore import parquet parts/ train.zarr.zip x=pixels y=label"
 )
-@click.argument("arguments", nargs=-1, required=True, metavar="SOURCE... OUT [NAME=COLUMN]...")
+@click.argument(
+    "arguments",
+    type=click.Path(),
+    nargs=-1,
+    required=True,
+    metavar="SOURCE... OUT [NAME=COLUMN]...",
+)
 @array_options
 @report_errors
 def parquet(**options: Any) -> None:
@@ -252,7 +266,9 @@ def run_import(module: str, name: str, source: Any, out: str, options: dict[str,
     if not isinstance(result, dict):
         print_report(result, as_json=as_json)
     elif as_json:
-        print_json({part: report.to_json() for part, report in result.items()})
+        print_json(
+            {"path": out, "parts": {part: report.to_json() for part, report in result.items()}}
+        )
     else:
         for report in result.values():
             print_report(report, as_json=False)

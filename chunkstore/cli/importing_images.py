@@ -119,7 +119,7 @@ def _image_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "chunkstore import images photos parts --short-side 256 --crop 224 "
     "--split train=.8,val=.1,test=.1 --stratify"
 )
-@click.argument("sources", nargs=-1, required=True)
+@click.argument("sources", type=click.Path(), nargs=-1, required=True)
 @click.argument("out", type=click.Path())
 @click.option(
     "--layout",
@@ -232,7 +232,9 @@ def _run(
     if not isinstance(found, dict):
         print_report(found, as_json=as_json)
     elif as_json:
-        print_json({name: report.to_json() for name, report in found.items()})
+        print_json(
+            {"path": out, "parts": {name: report.to_json() for name, report in found.items()}}
+        )
     else:
         for report in found.values():
             print_report(report, as_json=False)

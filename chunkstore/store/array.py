@@ -17,7 +17,7 @@ from chunkstore.store.striping import for_each
 from chunkstore.upper import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -286,9 +286,18 @@ class Array:
         return out
 
     def _read_range(
-        self, start: int, stop: int, rest: tuple[Any, ...], *, threads: int | None = None
+        self,
+        start: int,
+        stop: int,
+        rest: tuple[Any, ...],
+        *,
+        threads: int | None = None,
+        advance: Callable[[int], None] | None = None,
     ) -> NDArray[Any]:
-        """Return the samples ``[start, stop)``, each indexed by ``rest``."""
+        """Return the samples ``[start, stop)``, each indexed by ``rest``.
+
+        ``advance`` is told the bytes of each chunk that is done, by the thread that did it.
+        """
         length = self._chunk_length
         first, last = start // length, -(-stop // length) if stop > start else start // length
         out = allocate((stop - start, *self._rest_shape(rest)), self.dtype, self.name)
@@ -304,6 +313,8 @@ class Array:
             else:
                 chunk = reader.read_chunk(chunk_index)[a - base : b - base]
                 target[...] = chunk[(slice(None), *rest)] if rest else chunk
+            if advance is not None:
+                advance(target.nbytes)
 
         self._run(task, range(first, last), threads)
         return out

@@ -173,7 +173,10 @@ def save_like(
 
 
 def load(
-    path: str | os.PathLike[str], names: Iterable[str] | None = None
+    path: str | os.PathLike[str],
+    names: Iterable[str] | None = None,
+    *,
+    progress: bool | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Read whole arrays into memory.
 
@@ -183,10 +186,13 @@ def load(
         The file.
     names
         Which arrays; None reads all.
+    progress
+        Show a bar on stderr; None shows it on a terminal when the work takes over a second.
 
     Returns
     -------
-    New arrays by name, owned by the caller.
+    arrays
+        New arrays by name, owned by the caller.
 
     Raises
     ------
@@ -206,4 +212,12 @@ def load(
     if isinstance(names, str):
         raise TypeError(f"names is a list of names, got the string {names!r}; write [{names!r}]")
     with open_store(path) as store:
-        return {name: store[name][...] for name in (store if names is None else names)}
+        arrays = {name: store[name] for name in (store if names is None else names)}
+        total = sum(array.nbytes for array in arrays.values())
+        with progress_bar(total, what="reading", show=progress) as advance:
+            return {
+                name: array._read_range(0, len(array), (), advance=advance)
+                if array.shape
+                else array[...]
+                for name, array in arrays.items()
+            }

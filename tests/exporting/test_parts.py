@@ -37,7 +37,7 @@ def run(*arguments):
 def test_the_parts_hold_every_sample_once_as_it_was(path, tmp_path):
     result = run("split", path, tmp_path / "parts", "train=.8", "val=.2", "--seed", "3", "--json")
     assert result.exit_code == 0
-    told = json.loads(result.stdout)
+    told = json.loads(result.stdout)["parts"]
     with cs.open(path) as store, cs.open_splits(tmp_path / "parts") as parts:
         expected = cs.split(store, {"train": 0.8, "val": 0.2}, seed=3)
         assert sum(part.num_samples for part in parts.values()) == NUM_SAMPLES

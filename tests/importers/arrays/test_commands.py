@@ -37,7 +37,7 @@ def test_hdf5_takes_names_paths_and_a_split(tmp_path, hdf5_file):
     split = ("--split", "train=0.8,val=0.2", "--stratify", "y", "--shuffle", "--seed", "5")
     result = run("hdf5", hdf5_file, out, *pairs, "--beside", "m", *split, "--json")
     assert result.exit_code == 0
-    reports = json.loads(result.stdout)
+    reports = json.loads(result.stdout)["parts"]
     assert reports["train"]["num_samples"] + reports["val"]["num_samples"] == 20
     assert set(cs.load(out / "val.zarr.zip")) == {"x", "y", "m"}
 
