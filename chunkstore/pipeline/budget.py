@@ -2,9 +2,10 @@
 
 Seven eighths hold windows, see `chunkstore.plan.window`. What is left holds the batches that are
 put together from several windows and, for each thread, the reads and the scratch of one chunk of
-every array, and the decoded chunks of the arrays that are cut differently from the unit. The number
-of threads is reduced until that fits; the order never depends on it. Where two batches and one
-thread need more than the last eighth, the windows give way.
+every array, and the decoded chunks of the arrays that are cut differently from the unit. What the
+threads need of it may exceed the memory by a fixed allowance; their number is reduced until that
+suffices, and the order never depends on it. Where two batches and one thread need more than that,
+the windows give way.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ _MEMORY: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 
 # More threads than this wait for memory, not for processors.
 _MOST_DEFAULT_THREADS: Final = 4
-# One thread may go over the last eighth by this much: the memory promise allows four times as much.
+# A thread that reads past the page cache waits for the disk about as long as it decodes.
+_THREADS_WHILE_ONE_READS: Final = 2
+# What threads read and decode may go over the memory by this much: the promise allows four times as
+# much. Without it a small memory would leave one thread, and the other processors idle.
 _ALLOWANCE_NBYTES: Final = 16 << 20
 # A block of so many units for each thread keeps all of them busy while one finishes it.
 _UNITS_PER_THREAD: Final = 8
@@ -142,7 +146,7 @@ def plan_budget(
     world_size: int,
     lane_batch_size: int,
     shuffle: bool,
-    threads: int | None,
+    threads: int,
     buffer_nbytes: int,
     batches_nbytes: int,
     piece_samples: int | None = None,
@@ -165,7 +169,7 @@ def plan_budget(
     shuffle
         Whether the order is shuffled.
     threads
-        Reading threads; None takes the processors of this process, at most 4.
+        Most reading threads.
     buffer_nbytes
         What the readers of one thread take for themselves.
     batches_nbytes
@@ -206,13 +210,9 @@ def plan_budget(
             lanes=lanes,
             reserved_nbytes=reserved_nbytes,
         )
-    wanted_threads = threads or min(system.calls.available_cores(), _MOST_DEFAULT_THREADS)
-
     lane_units = windows_memory(memory, reserved_nbytes) // (unit_nbytes * lanes)
     batch_units = -(-lane_batch_size // unit_length)
-    least_block = max(
-        _UNITS_PER_THREAD * wanted_threads, 2 * batch_units, _BLOCK_NBYTES // unit_nbytes
-    )
+    least_block = max(_UNITS_PER_THREAD * threads, 2 * batch_units, _BLOCK_NBYTES // unit_nbytes)
     in_plan = window if shuffle else min(window, least_block)
     block_windows = max(1, min(-(-least_block // in_plan), lane_units // (2 * in_plan)))
     block_units = in_plan * block_windows
@@ -222,7 +222,7 @@ def plan_budget(
     held = num_blocks * min(block_units, largest_lane) * unit_nbytes * lanes // world_size
     reserve = (memory - batches_nbytes) // world_size - held
     fitted, cache_nbytes = _fit_threads(
-        layout, wanted_threads, reserve=reserve, buffer_nbytes=buffer_nbytes
+        layout, threads, reserve=reserve, buffer_nbytes=buffer_nbytes
     )
     if fitted == 0:
         least = thread_nbytes(layout, 1, buffer_nbytes=buffer_nbytes) - _ALLOWANCE_NBYTES
@@ -242,6 +242,18 @@ def plan_budget(
         threads=fitted,
         cache_nbytes=cache_nbytes,
     )
+
+
+def default_threads(*, direct: bool) -> int:
+    """Return how many threads read where nobody says: by the processors of this process.
+
+    Parameters
+    ----------
+    direct
+        Whether they read past the page cache, and so wait for the disk.
+    """
+    threads = min(system.calls.available_cores(), _MOST_DEFAULT_THREADS)
+    return threads * _THREADS_WHILE_ONE_READS if direct else threads
 
 
 def thread_nbytes(layout: SampleLayout, threads: int, *, buffer_nbytes: int) -> int:
@@ -265,7 +277,7 @@ def _least_reading_nbytes(layout: SampleLayout) -> int:
 def _fit_threads(
     layout: SampleLayout, threads: int, *, reserve: int, buffer_nbytes: int
 ) -> tuple[int, int]:
-    """Return how many threads fit, 0 if none does, and the bytes left for the cache."""
+    """Return how many threads fit, 0 if none does, and the bytes for the cache."""
     least_cache = max(part.others_nbytes for part in layout.parts)
     all_others = sum(
         array.chunk_nbytes * array.source.num_chunks
@@ -274,7 +286,7 @@ def _fit_threads(
     )
     for count in range(threads, 0, -1):
         left = reserve - thread_nbytes(layout, count, buffer_nbytes=buffer_nbytes)
-        if left >= 0 or (count == 1 and left >= -_ALLOWANCE_NBYTES):
+        if left >= -_ALLOWANCE_NBYTES:
             return count, min(least_cache + max(left, 0), all_others)
     return 0, 0
 

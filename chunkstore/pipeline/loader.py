@@ -75,7 +75,8 @@ class Loader:
     rank, world_size
         This process among several; by default as torch, jax or the launcher says.
     threads
-        Reading threads; by default the processors of this process, at most 4.
+        Reading threads; by default the processors of this process, at most 4, and twice as many
+        where reads go past the page cache. Fewer where the memory does not suffice for them.
     io
         ``"buffered"`` reads through the page cache, ``"direct"`` past it, ``"auto"`` past it where
         the data do not fit in the memory of the machine.

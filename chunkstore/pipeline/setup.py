@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from chunkstore.pipeline.budget import BATCHES_ALIVE, Budget, plan_budget
+from chunkstore.pipeline.budget import BATCHES_ALIVE, Budget, default_threads, plan_budget
 from chunkstore.pipeline.direct import choose_direct
 from chunkstore.pipeline.eligible import Eligible, plan_eligible
 from chunkstore.pipeline.layout import SampleLayout, plan_layout
@@ -165,7 +165,7 @@ def resolve_setup(
         world_size=world_size,
         lane_batch_size=batch_size // lanes,
         shuffle=options.shuffle,
-        threads=options.threads,
+        threads=options.threads or default_threads(direct=is_direct),
         buffer_nbytes=_buffer_nbytes(layout, direct=is_direct),
         batches_nbytes=_batches_nbytes(
             layout, batch_size=batch_size, num_samples=eligible.num_samples, last=last

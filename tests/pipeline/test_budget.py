@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chunkstore.pipeline.budget import parse_memory, plan_budget, thread_nbytes
+from chunkstore import system
+from chunkstore.pipeline.budget import default_threads, parse_memory, plan_budget, thread_nbytes
 from chunkstore.pipeline.layout import plan_layout
 from chunkstore.pipeline.memory import MemorySource
 from chunkstore.pipeline.structure import Structure
@@ -113,16 +114,29 @@ def test_blocks_reads_and_cache_stay_within_the_memory(
     assert plan.num_blocks >= 2
     assert blocks <= memory * 7 / 8
     reads = thread_nbytes(arrays, plan.threads, buffer_nbytes=MIB) + plan.cache_nbytes
-    # One thread may go over the last eighth by 16 MiB.
-    assert blocks + reads <= memory + (16 * MIB if plan.threads == 1 else 0) + arrays.unit_nbytes
+    # What the threads take may go over the memory by 16 MiB.
+    assert blocks + reads <= memory + 16 * MIB + arrays.unit_nbytes
     assert plan.plan_window == plan.window or not shuffle
 
 
 def test_threads_are_reduced_until_they_fit():
-    # The last eighth of 64 MiB holds what three threads need: 1 MiB of scratch and 1 MiB of reads
-    # each.
-    assert budget(layout(), memory=64 * MIB, threads=16).threads in (3, 4)
+    # The last eighth of 64 MiB and the 16 MiB that come on top hold what twelve threads need: 1 MiB
+    # of scratch and 1 MiB of reads each.
+    assert budget(layout(), memory=64 * MIB, threads=16).threads in (11, 12)
     assert budget(layout(), memory=512 * MIB, threads=16).threads == 16
+
+
+def test_a_small_memory_leaves_the_usual_number_of_threads():
+    assert budget(layout(), memory=16 * MIB, threads=8).threads == 8
+
+
+@pytest.mark.parametrize(
+    ("cores", "buffered", "direct"), [(1, 1, 2), (2, 2, 4), (4, 4, 8), (64, 4, 8)]
+)
+def test_threads_that_wait_for_the_disk_are_twice_as_many(monkeypatch, cores, buffered, direct):
+    monkeypatch.setattr(system.calls, "available_cores", lambda: cores)
+    assert default_threads(direct=False) == buffered
+    assert default_threads(direct=True) == direct
 
 
 def test_too_little_memory_says_how_much_works():
