@@ -38,7 +38,8 @@ def verify(path: str | os.PathLike[str], *, progress: bool | None = None) -> Ver
 
     Returns
     -------
-    What is wrong, with the samples that are lost; ``report.ok`` if nothing is.
+    report
+        What is wrong, with the samples that are lost; ``report.ok`` if nothing is.
 
     Raises
     ------

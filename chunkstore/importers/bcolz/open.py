@@ -44,9 +44,10 @@ def open_bcolz(
 
     Returns
     -------
-    A read-only mapping from names to arrays with the interface of `chunkstore.Store`: a single
-    carray is under the name ``""``, the columns of a table under their names, arrays in a tree
-    under their paths. A Loader trains from it as it is.
+    arrays
+        A read-only mapping from names to arrays with the interface of `chunkstore.Store`: a single
+        carray is under the name ``""``, the columns of a table under their names, arrays in a tree
+        under their paths. A Loader trains from it as it is.
 
     Raises
     ------
