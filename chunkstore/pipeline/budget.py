@@ -3,9 +3,9 @@
 Seven eighths hold windows, see `chunkstore.plan.window`. What is left holds the batches that are
 put together from several windows and, for each thread, the reads and the scratch of one chunk of
 every array, and the decoded chunks of the arrays that are cut differently from the unit. What the
-threads need of it may exceed the memory by a fixed allowance; their number is reduced until that
-suffices, and the order never depends on it. Where two batches and one thread need more than that,
-the windows give way.
+threads need of it may exceed the memory by an allowance, as far as the machine has it; their number
+is reduced until that suffices, and the order never depends on it. Where two batches and one thread
+need more than that, the windows give way.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ _THREADS_WHILE_ONE_READS: Final = 2
 # What threads read and decode may go over the memory by this much: the promise allows four times as
 # much. Without it a small memory would leave one thread, and the other processors idle.
 _ALLOWANCE_NBYTES: Final = 16 << 20
+# Without so much of the labels' chunks, each unit would read its own again.
+_KEPT_NBYTES: Final = 4 << 20
+# What the interpreter takes besides while a loader runs, such as the threads' stacks and the plan.
+_AROUND_NBYTES: Final = 6 << 20
 # A block of so many units for each thread keeps all of them busy while one finishes it.
 _UNITS_PER_THREAD: Final = 8
 # A block of so many bytes costs nothing beside its reading, and comes soon.
@@ -149,6 +153,7 @@ def plan_budget(
     threads: int,
     buffer_nbytes: int,
     batches_nbytes: int,
+    room: int | None = None,
     piece_samples: int | None = None,
     num_pieces: int | None = None,
 ) -> Budget:
@@ -174,6 +179,9 @@ def plan_budget(
         What the readers of one thread take for themselves.
     batches_nbytes
         What batches and their padding take beside the windows, summed over the ranks.
+    room
+        Bytes that this process may still take, see `chunkstore.pipeline.room`; None where nobody
+        tells.
     piece_samples
         Most samples of a unit that are eligible; None for all of them.
     num_pieces
@@ -221,8 +229,11 @@ def plan_budget(
     largest_lane = -(-(layout.num_units if num_pieces is None else num_pieces) // lanes) + 1
     held = num_blocks * min(block_units, largest_lane) * unit_nbytes * lanes // world_size
     reserve = (memory - batches_nbytes) // world_size - held
+    allowance = _ALLOWANCE_NBYTES
+    if room is not None:
+        allowance = max(0, min(allowance, room - memory // world_size - _AROUND_NBYTES))
     fitted, cache_nbytes = _fit_threads(
-        layout, threads, reserve=reserve, buffer_nbytes=buffer_nbytes
+        layout, threads, reserve=reserve, allowance=allowance, buffer_nbytes=buffer_nbytes
     )
     if fitted == 0:
         least = thread_nbytes(layout, 1, buffer_nbytes=buffer_nbytes) - _ALLOWANCE_NBYTES
@@ -275,19 +286,24 @@ def _least_reading_nbytes(layout: SampleLayout) -> int:
 
 
 def _fit_threads(
-    layout: SampleLayout, threads: int, *, reserve: int, buffer_nbytes: int
+    layout: SampleLayout, threads: int, *, reserve: int, allowance: int, buffer_nbytes: int
 ) -> tuple[int, int]:
-    """Return how many threads fit, 0 if none does, and the bytes for the cache."""
+    """Return how many threads fit, 0 if none does, and the bytes for the cache.
+
+    Whether one thread fits depends on the memory that is declared alone.
+    """
     least_cache = max(part.others_nbytes for part in layout.parts)
     all_others = sum(
         array.chunk_nbytes * array.source.num_chunks
         for array in layout.iter_arrays()
         if not array.is_unit
     )
+    kept = min(_KEPT_NBYTES, max(all_others - least_cache, 0))
     for count in range(threads, 0, -1):
         left = reserve - thread_nbytes(layout, count, buffer_nbytes=buffer_nbytes)
-        if left >= -_ALLOWANCE_NBYTES:
-            return count, min(least_cache + max(left, 0), all_others)
+        if left + allowance >= kept or (count == 1 and left >= -_ALLOWANCE_NBYTES):
+            extra = max(left, min(left + allowance, kept), 0)
+            return count, min(least_cache + extra, all_others)
     return 0, 0
 
 

@@ -13,6 +13,7 @@ from chunkstore.pipeline.direct import choose_direct
 from chunkstore.pipeline.eligible import Eligible, plan_eligible
 from chunkstore.pipeline.layout import SampleLayout, plan_layout
 from chunkstore.pipeline.ranks import resolve_rank
+from chunkstore.pipeline.room import process_room
 from chunkstore.pipeline.state import OrderIdentity
 from chunkstore.pipeline.structure import VALID, Structure
 from chunkstore.pipeline.view import SampleView
@@ -170,6 +171,7 @@ def resolve_setup(
         batches_nbytes=_batches_nbytes(
             layout, batch_size=batch_size, num_samples=eligible.num_samples, last=last
         ),
+        room=process_room(),
         piece_samples=eligible.piece_samples(layout),
         num_pieces=eligible.num_pieces(layout),
     )

@@ -130,6 +130,22 @@ def test_a_small_memory_leaves_the_usual_number_of_threads():
     assert budget(layout(), memory=16 * MIB, threads=8).threads == 8
 
 
+@given(memory=st.integers(24 * MIB, 64 * MIB), threads=st.integers(1, 8))
+def test_labels_that_are_cut_differently_stay_in_the_cache_beside_a_small_memory(memory, threads):
+    arrays = layout(label_length=1024)
+    assert budget(arrays, memory=memory, threads=threads).cache_nbytes == 4 * 10 * 1024
+
+
+def test_threads_take_no_more_than_the_machine_leaves():
+    roomy = budget(layout(), memory=64 * MIB, threads=8)
+    tight = budget(layout(), memory=64 * MIB, threads=8, room=70 * MIB)
+    none = budget(layout(), memory=64 * MIB, threads=8, room=0)
+    # The last eighth alone: 1 MiB of scratch and 1 MiB of reads for each.
+    assert (roomy.threads, tight.threads) == (8, 4)
+    assert none == tight
+    assert roomy.window == tight.window
+
+
 @pytest.mark.parametrize(
     ("cores", "buffered", "direct"), [(1, 1, 2), (2, 2, 4), (4, 4, 8), (64, 4, 8)]
 )

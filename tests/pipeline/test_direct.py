@@ -6,8 +6,9 @@ import types
 
 import pytest
 
-from chunkstore.pipeline import direct
-from chunkstore.pipeline.direct import cache_room, choose_direct
+from chunkstore.pipeline import room
+from chunkstore.pipeline.direct import choose_direct
+from chunkstore.pipeline.room import cache_room, process_room
 
 GIB = 1 << 30
 
@@ -25,9 +26,9 @@ def machine(tmp_path, monkeypatch):
             file = tmp_path / "groups" / path.replace("__", "/").replace("-", ".")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"{limit}\n")
-        monkeypatch.setattr(direct, "_MEMINFO", meminfo)
-        monkeypatch.setattr(direct, "_OWN_CGROUP", tmp_path / "cgroup")
-        monkeypatch.setattr(direct, "_CGROUPS", tmp_path / "groups")
+        monkeypatch.setattr(room, "_MEMINFO", meminfo)
+        monkeypatch.setattr(room, "_OWN_CGROUP", tmp_path / "cgroup")
+        monkeypatch.setattr(room, "_CGROUPS", tmp_path / "groups")
 
     return describe
 
@@ -80,8 +81,44 @@ def test_the_limit_of_an_old_control_group_counts(machine):
     assert cache_room() == GIB
 
 
+@pytest.mark.parametrize(
+    ("cgroup", "folder", "limit", "usage", "cached"),
+    [
+        ("0::/job\n", "job", "memory-max", "memory-current", "inactive_file"),
+        (
+            "4:memory:/job\n",
+            "memory__job",
+            "memory-limit_in_bytes",
+            "memory-usage_in_bytes",
+            "total_inactive_file",
+        ),
+    ],
+    ids=["version-2", "version-1"],
+)
+def test_a_process_has_what_its_group_does_not_use_or_could_give_up(
+    machine, cgroup, folder, limit, usage, cached
+):
+    files = {limit: GIB, usage: GIB // 2, "memory-stat": f"anon 7\n{cached} {GIB // 4}"}
+    machine(
+        available_kib=8 << 20,
+        cgroup=cgroup,
+        **{f"{folder}__{name}": text for name, text in files.items()},
+    )
+    assert process_room() == GIB - GIB // 2 + GIB // 4
+
+
+def test_a_group_without_a_limit_leaves_what_the_machine_has(machine):
+    machine(
+        available_kib=1 << 20,
+        cgroup="0::/job\n",
+        **{"job__memory-max": "max", "job__memory-current": 5 * GIB},
+    )
+    assert process_room() == GIB
+
+
 def test_a_system_that_does_not_tell_reads_through_the_cache(machine):
     machine()
-    direct._OWN_CGROUP.unlink()
+    room._OWN_CGROUP.unlink()
     assert cache_room() is None
+    assert process_room() is None
     assert choose_direct("auto", stored(100 * GIB), memory=1) is False
