@@ -197,6 +197,9 @@ class EntryReader:
         self._direct = direct
         self._check = check
         self._buffer = memoryview(b"")
+        # What `read_ahead` read, and where it stands in the file.
+        self._ahead = memoryview(b"")
+        self._ahead_start = 0
         # Files of ours carry no extra fields; the first foreign one met raises the guess.
         self._extra_guess = 0
         self.read_nbytes = 0
@@ -298,6 +301,20 @@ class EntryReader:
             raise CorruptionError(f"crc32 is 0x{found:08x}, expected 0x{crc:08x}")
         return data
 
+    def read_ahead(self, offset: int, nbytes: int) -> None:
+        """Read a part of the file at once, for all entries in it.
+
+        What `fetch` returns of them is a view that is valid until the next call of this, and of
+        entries that are not in it new memory.
+        """
+        started = time.perf_counter()
+        self._ahead = memoryview(b"")
+        self._reserve(nbytes)
+        got = self._container.file.read_into(self._buffer[:nbytes], offset)
+        self._ahead, self._ahead_start = self._buffer[:got], offset
+        self.read_nbytes += got
+        self.fetch_seconds += time.perf_counter() - started
+
     def _read(self, offset: int, nbytes: int) -> memoryview:
         """Return ``nbytes`` bytes from ``offset`` on, or as many as the file has."""
         started = time.perf_counter()
@@ -307,8 +324,14 @@ class EntryReader:
 
     def _read_unmeasured(self, offset: int, nbytes: int) -> memoryview:
         if not self._direct:
-            self._reserve(nbytes)
-            view = self._buffer[:nbytes]
+            if self._ahead:
+                first = offset - self._ahead_start
+                if 0 <= first <= len(self._ahead) - nbytes:
+                    return self._ahead[first : first + nbytes]
+                view = memoryview(bytearray(nbytes))
+            else:
+                self._reserve(nbytes)
+                view = self._buffer[:nbytes]
             got = self._container.file.read_into(view, offset)
             self.read_nbytes += got
             return view[:got]
@@ -337,6 +360,7 @@ class EntryReader:
 
     def close(self) -> None:
         """Give the buffer back; the container stays open."""
+        self._ahead = memoryview(b"")
         self._release()
         self.spare = None
 

@@ -24,13 +24,15 @@ from chunkstore.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 # Directory records gathered before a write: large writes, and never the whole directory at once.
 _DIRECTORY_WRITE_NBYTES = 4 << 20
 # The device is given whole ranges of this size while more is encoded, so that a checkpoint does not
 # wait for all of them.
 _RANGE_NBYTES = 8 << 20
+# Entries that are smaller in the mean are written together.
+_JOINED_NBYTES = 64 << 10
 
 
 class ContainerWriter:
@@ -140,16 +142,42 @@ class ContainerWriter:
             The system refused, for example because the disk is full. The file is cut back to the
             last checkpoint.
         """
+        return self.append_entries([(name, data, crc)])[0]
+
+    def append_entries(self, entries: Sequence[tuple[bytes, bytes | memoryview, int]]) -> list[int]:
+        """Write entries one behind the other; see `append_entry`.
+
+        Parameters
+        ----------
+        entries
+            ``(name, data, crc)`` each.
+
+        Returns
+        -------
+        offsets
+            Of their local headers.
+        """
         self.check_sound()
-        offset = self.position
-        header = layout.build_local_header(name, crc, memoryview(data).nbytes)
-        self.position += self._write([header, data], offset)
+        start = self.position
+        pieces: list[bytes | memoryview] = []
+        offsets = []
+        stop = start
+        for name, data, crc in entries:
+            nbytes = memoryview(data).nbytes
+            header = layout.build_local_header(name, crc, nbytes)
+            offsets.append(stop)
+            stop += len(header) + nbytes
+            pieces += (header, data)
+        if len(entries) > 1 and stop - start < len(entries) * _JOINED_NBYTES:
+            # A call for each small piece would take longer than the copy.
+            pieces = [b"".join(pieces)]
+        self.position += self._write(pieces, start)
         self._entries_stop = self.position
         nbytes = (self.position - self._started) // _RANGE_NBYTES * _RANGE_NBYTES
         if nbytes:
             system.calls.start_writing(self._descriptor, self._started, nbytes)
             self._started += nbytes
-        return offset
+        return offsets
 
     def overwrite_entry(self, name: bytes, data: bytes, crc: int, *, offset: int) -> None:
         """Write an entry over one of the same name and size that no checkpoint lists."""

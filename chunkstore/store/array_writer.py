@@ -13,6 +13,7 @@ from chunkstore.format.grid import ChunkKeyEncoding
 from chunkstore.format.metadata import ArrayMetadata
 from chunkstore.format.stored_dtype import stored_form, to_stored
 from chunkstore.store.chunk_table import ChunkPlaces
+from chunkstore.store.encoding import EncodedEntry
 from chunkstore.store.node import OWN_ATTRIBUTES
 
 if TYPE_CHECKING:
@@ -125,17 +126,18 @@ class ArrayWriter:
                 self.is_edge_written = True
         self.num_samples += count
 
-    def append_encoded(
-        self, encoded: bytes | memoryview, crc: int, pipeline: ChunkPipeline
-    ) -> None:
+    def append_encoded(self, encoded: memoryview, crc: int) -> EncodedEntry:
         """Take a full chunk of another file as it is stored there.
 
         Parameters
         ----------
         encoded, crc
-            Its bytes, which must not change any more, and their CRC-32.
-        pipeline
-            Writes them in their turn.
+            Its bytes, which must not change until they are written, and their CRC-32.
+
+        Returns
+        -------
+        entry
+            For `ChunkPipeline.submit_encoded`.
 
         Raises
         ------
@@ -149,13 +151,13 @@ class ArrayWriter:
                 f"which is not a multiple of the chunk length {self.chunk_length}"
             )
         chunk_index = self.num_samples // self.chunk_length
-        pipeline.submit_encoded(
+        self.num_samples += self.chunk_length
+        return EncodedEntry(
             self._key(chunk_index),
             encoded,
             crc,
             lambda offset, nbytes, crc: self._written(chunk_index, offset, nbytes, crc),
         )
-        self.num_samples += self.chunk_length
 
     def write_edge(self, pipeline: ChunkPipeline) -> None:
         """Put the samples in hand into the file as a padded chunk; they stay in hand."""

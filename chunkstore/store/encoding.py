@@ -15,12 +15,33 @@ from typing import TYPE_CHECKING, Any
 from chunkstore.container.checksum import crc32
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from chunkstore.container.writer import ContainerWriter
     from chunkstore.format.codecs import CodecChain
+
+
+@dataclass(frozen=True)
+class EncodedEntry:
+    """A chunk as it is stored.
+
+    Attributes
+    ----------
+    key
+        Entry name.
+    encoded, crc
+        Its bytes and their CRC-32.
+    written
+        Called with ``(offset, encoded_nbytes, crc)`` once it is in the file, in order.
+    """
+
+    key: str
+    encoded: memoryview
+    crc: int
+    written: Callable[[int, int, int], None]
+
 
 # Chunks in flight for each thread: one in work, one ready to start, one waiting to be written.
 _CHUNKS_A_THREAD = 3
@@ -101,26 +122,20 @@ class ChunkPipeline:
         self._num_reserved -= 1
         self._tasks.put(_Task(key, chunk, codecs, written, done))
 
-    def submit_encoded(
-        self,
-        key: str,
-        encoded: bytes | memoryview,
-        crc: int,
-        written: Callable[[int, int, int], None],
-    ) -> None:
-        """Write a chunk that is encoded already, in its turn.
+    def submit_encoded(self, entries: Sequence[EncodedEntry], done: Callable[[], None]) -> None:
+        """Write chunks that are encoded already, one behind the other, in their turn.
 
         Parameters
         ----------
-        key, written
-            As in `submit`.
-        encoded, crc
-            Its bytes, which must not change any more, and their CRC-32.
+        entries
+            Their memory must not change until ``done`` is called.
+        done
+            Called as soon as they are in the file, or given up after an error.
         """
         self.reserve(1)
         self._start_threads()
         self._num_reserved -= 1
-        self._tasks.put(_Task(key, written=written, encoded=(encoded, crc)))
+        self._tasks.put(_Task(entries=entries, written_all=done))
 
     def drain(self) -> None:
         """Return when everything submitted is in the file.
@@ -175,9 +190,6 @@ class ChunkPipeline:
                 return
             encoded: Any = None
             crc = 0
-            if task.encoded is not None:
-                encoded, crc = task.encoded
-                task.encoded = None
             if self._error is None and task.codecs is not None:
                 try:
                     encoded = task.codecs.encode(task.chunk)
@@ -201,13 +213,17 @@ class ChunkPipeline:
                 task, encoded, crc = self._ready.pop(self._num_written)
                 self._is_writing = True
             try:
-                if self._error is None and task.written is not None:
+                if self._error is None and task.entries:
+                    self._write_entries(task.entries)
+                elif self._error is None and task.written is not None:
                     offset = self._container.append_entry(task.key.encode("ascii"), encoded, crc)
                     task.written(offset, memoryview(encoded).nbytes, crc)
             except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
                 self._error = self._error or error
             finally:
                 del encoded
+                if task.written_all is not None:
+                    task.written_all()
                 with self._write_lock:
                     self._is_writing = False
                     self._num_written += 1
@@ -216,10 +232,17 @@ class ChunkPipeline:
                 else:
                     task.reached.put(None)
 
+    def _write_entries(self, entries: Sequence[EncodedEntry]) -> None:
+        offsets = self._container.append_entries(
+            [(entry.key.encode("ascii"), entry.encoded, entry.crc) for entry in entries]
+        )
+        for entry, offset in zip(entries, offsets, strict=True):
+            entry.written(offset, entry.encoded.nbytes, entry.crc)
+
 
 @dataclass
 class _Task:
-    """A chunk to encode and write, or an encoded one to write.
+    """A chunk to encode and write, or encoded ones to write.
 
     With ``reached`` it is a mark that tells when it is its turn.
     """
@@ -230,4 +253,5 @@ class _Task:
     written: Callable[[int, int, int], None] | None = None
     done: Callable[[NDArray[Any]], None] | None = None
     reached: queue.SimpleQueue[None] | None = None
-    encoded: tuple[bytes | memoryview, int] | None = None
+    entries: Sequence[EncodedEntry] = ()
+    written_all: Callable[[], None] | None = None

@@ -11,29 +11,21 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from chunkstore.container.reader import EntryReader
 from chunkstore.errors import UnsupportedError
 from chunkstore.progress import progress_bar
 from chunkstore.store.array_reader import logical_form
 from chunkstore.store.creating import create
-from chunkstore.store.node import OWN_ATTRIBUTES, chunk_key
+from chunkstore.store.moving import PartMover
+from chunkstore.store.node import OWN_ATTRIBUTES
 from chunkstore.store.open_file import OpenFile
 from chunkstore.store.report import MergeReport
 from chunkstore.store.spec import ArraySpec
 from chunkstore.store.store import Store, check_is_file, path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from chunkstore.format.codecs import CodecChain
     from chunkstore.format.metadata import ArrayMetadata
-    from chunkstore.store.array_writer import ArrayWriter
-    from chunkstore.store.encoding import ChunkPipeline
-
-# What a Blosc frame says itself: chunks that differ in it stand side by side in one array.
-_FRAME_OPTIONS = ("clevel", "shuffle")
 
 
 def merge(
@@ -126,7 +118,7 @@ def merge(
             file = OpenFile(path)
             try:
                 with writer.arrays_apart() as (array_writers, pipeline):
-                    mover = _Mover(file, array_writers, pipeline, advance)
+                    mover = PartMover(file, array_writers, pipeline, advance)
                     mover.move()
                 copied += mover.num_copied
                 encoded += mover.num_encoded
@@ -217,108 +209,3 @@ def _check_alike(first: _Part, other: _Part) -> None:
             f"{where}arrays that are not aligned must be equal in all parts; "
             f"{', '.join(names)} differ"
         )
-
-
-class _Mover:
-    """Brings the aligned arrays of one part into the new file.
-
-    Attributes
-    ----------
-    num_copied, num_encoded
-        Chunks copied as they are, and chunks that were decoded to be encoded again.
-    """
-
-    def __init__(
-        self,
-        file: OpenFile,
-        writers: Mapping[str, ArrayWriter],
-        pipeline: ChunkPipeline,
-        advance: Callable[[int], None],
-    ) -> None:
-        self._file = file
-        self._writers = writers
-        self._pipeline = pipeline
-        self._advance = advance
-        self._reader = EntryReader(file.container)
-        self._store = Store(file)
-        self.num_copied = 0
-        self.num_encoded = 0
-
-    def move(self) -> None:
-        """Move all samples."""
-        can_copy = {name: self._can_copy(name, writer) for name, writer in self._writers.items()}
-        stored = {name: self._file.nodes.arrays[name].table.stored() for name in self._writers}
-        for name, row in _file_order({name: places.offset for name, (_, places) in stored.items()}):
-            indices, places = stored[name]
-            chunk_index, nbytes = int(indices[row]), int(places.encoded_nbytes[row])
-            if can_copy[name] and self._is_full(name, chunk_index):
-                key = chunk_key(self._file.nodes.arrays[name], chunk_index).encode()
-                crc = int(places.crc[row])
-                data = self._reader.fetch(
-                    key,
-                    offset=int(places.offset[row]),
-                    encoded_nbytes=nbytes,
-                    nbytes=nbytes,
-                    crc=crc,
-                )
-                # The reader's buffer is used again before the chunk is written.
-                self._writers[name].append_encoded(bytes(data), crc, self._pipeline)
-                self.num_copied += 1
-            else:
-                self._encode(name, chunk_index)
-                self.num_encoded += 1
-            self._advance(nbytes)
-        for name, writer in self._writers.items():
-            if writer.is_empty:
-                writer.append(self._store[name][:], self._pipeline, owned=True)
-        self._reader.close()
-
-    def _can_copy(self, name: str, writer: ArrayWriter) -> bool:
-        metadata = self._file.nodes.arrays[name].metadata
-        return writer.room == writer.chunk_length == metadata.chunk_shape[0] and _decoding(
-            writer.settle_codecs()
-        ) == _decoding(metadata.codecs)
-
-    def _is_full(self, name: str, chunk_index: int) -> bool:
-        metadata = self._file.nodes.arrays[name].metadata
-        return (chunk_index + 1) * metadata.chunk_shape[0] <= metadata.shape[0]
-
-    def _encode(self, name: str, chunk_index: int) -> None:
-        array, writer = self._store[name], self._writers[name]
-        start = chunk_index * array.chunk_length
-        samples = array[start : start + array.chunk_length]
-        position = 0
-        while position < len(samples):
-            step = min(len(samples) - position, writer.room)
-            writer.append(samples[position : position + step], self._pipeline, owned=True)
-            position += step
-
-
-def _file_order(
-    offsets: Mapping[str, np.ndarray[Any, np.dtype[np.int64]]],
-) -> list[tuple[str, int]]:
-    """Return ``(array, row)`` of all chunks: as they stand in the file, each array's in order.
-
-    A chunk that was appended to stands behind later ones; it takes the place of those it follows.
-    """
-    names = list(offsets)
-    # What is behind a chunk in its array comes behind it in the copy.
-    places = [np.maximum.accumulate(offsets[name]) for name in names]
-    which = np.repeat(np.arange(len(names)), [len(column) for column in places])
-    rows = np.concatenate([np.arange(len(column)) for column in places] or [np.zeros(0, np.int64)])
-    order = np.lexsort((rows, np.concatenate(places or [np.zeros(0, np.int64)])))
-    return [(names[which[i]], int(rows[i])) for i in order.tolist()]
-
-
-def _decoding(chain: CodecChain) -> list[dict[str, Any]]:
-    """Return what a reader must know to decode a chunk of a chain."""
-    known = []
-    for codec in chain.to_json():
-        options = codec.get("configuration", {})
-        known.append(
-            {
-                **codec,
-                "configuration": {k: v for k, v in options.items() if k not in _FRAME_OPTIONS},
-            }
-        )
-    return known

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import zipfile
 
 import numpy as np
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 import chunkstore as cs
 from chunkstore.cli import main
+from chunkstore.system import NativeCalls, replaced_calls
 from tests.store.stores import STRUCTURE, random_array
 
 ARRAYS = {
@@ -138,6 +141,71 @@ def test_a_damaged_part_is_named_and_nothing_is_left(tmp_path):
     with pytest.raises(cs.CorruptionError, match=r"1\.zarr\.zip: 'x/c/2/0/0' at byte"):
         cs.merge([tmp_path / "0.zarr.zip", tmp_path / "1.zarr.zip"], tmp_path / "out.zarr.zip")
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def write_with_gaps(path, seed):
+    """A file of chunks between old directories, short edges and a replaced array."""
+    parts = [samples(length, seed + i) for i, length in enumerate((100, 28, 64, 128))]
+    write(path, parts[0])
+    for part in parts[1:]:
+        with cs.append(path) as writer:
+            writer.append(**part)
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in ARRAYS}
+    joined["label"] = joined["label"][::-1].copy()
+    with cs.append(path) as writer:
+        writer.put("label", joined["label"], chunk_length=64)
+    return joined
+
+
+@pytest.mark.parametrize("gap_nbytes", [0, 1 << 16], ids=["no gap", "gaps"])
+@pytest.mark.parametrize("run_nbytes", [1, 2000, 1 << 20])
+def test_chunks_that_are_read_together_come_over_as_those_that_are_not(
+    tmp_path, monkeypatch, run_nbytes, gap_nbytes
+):
+    paths = [tmp_path / f"{i}.zarr.zip" for i in range(3)]
+    parts = [write_with_gaps(path, 10 * i) for i, path in enumerate(paths)]
+    report = cs.merge(paths, tmp_path / "usual.zarr.zip")
+    assert report.encoded_chunks == 0
+    check_joined(tmp_path / "usual.zarr.zip", parts)
+    monkeypatch.setattr("chunkstore.store.moving._RUN_NBYTES", run_nbytes)
+    monkeypatch.setattr("chunkstore.store.moving._MOST_GAP_NBYTES", gap_nbytes)
+    cs.merge(paths, tmp_path / "all.zarr.zip")
+    assert (tmp_path / "all.zarr.zip").read_bytes() == (tmp_path / "usual.zarr.zip").read_bytes()
+
+
+@pytest.mark.parametrize("where", ["header", "name", "data"])
+@pytest.mark.parametrize("key", ["x/c/0/0/0", "x/c/7/0/0", "label/c/1", "tag/c/3/0/0"])
+def test_damage_of_any_chunk_is_found_while_it_is_copied(tmp_path, key, where):
+    path = tmp_path / "a.zarr.zip"
+    write(path, samples(128, 0))
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo(key)
+    at = {"header": 14, "name": 30, "data": 30 + len(key) + entry.compress_size - 1}[where]
+    content = bytearray(path.read_bytes())
+    content[entry.header_offset + at] ^= 0x40
+    path.write_bytes(content)
+    with pytest.raises(cs.CorruptionError, match=rf"a\.zarr\.zip: '{key}' at byte"):
+        cs.merge([path], tmp_path / "out.zarr.zip")
+    assert [found.name for found in tmp_path.iterdir()] == ["a.zarr.zip"]
+
+
+def test_a_refused_write_ends_a_merge_and_leaves_nothing(tmp_path):
+    class Full(NativeCalls):
+        left = 300_000
+
+        def pwrite(self, descriptor, data, offset):
+            self.left -= len(data)
+            if self.left < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().pwrite(descriptor, data, offset)
+
+    values = np.random.default_rng(0).integers(0, 256, (4096, 1000), dtype=np.uint8)
+    path = tmp_path / "a.zarr.zip"
+    cs.save(path, {"x": values}, chunk_nbytes=1 << 16)
+    with replaced_calls(Full()), pytest.raises(cs.ChunkStoreError, match="No space left") as found:
+        cs.merge([path, path], tmp_path / "out.zarr.zip")
+    assert found.value.errno == errno.ENOSPC
+    assert [found.name for found in tmp_path.iterdir()] == ["a.zarr.zip"]
 
 
 @pytest.mark.leaves_open("zarr keeps an event loop for the life of the process")
