@@ -27,6 +27,7 @@ from benchmarks.cases import (
     opening,
     predicting,
     reading,
+    rewriting,
     training,
     writing,
 )
@@ -49,6 +50,7 @@ CASES: dict[str, Callable[[Settings], list[Result]]] = {
     "import-images": importing_images.run,
     "import-arrays": importing_arrays.run,
     "merge": merging.run,
+    "rewrite": rewriting.run,
     "load": loading.run,
     "adapters": adapters.run,
     "predict": predicting.run,

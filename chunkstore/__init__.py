@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from chunkstore.pipeline.loader import Loader
     from chunkstore.pipeline.view import concat, select
     from chunkstore.predicting.run import predict
+    from chunkstore.rewriting.recompressing import recompress
+    from chunkstore.rewriting.shuffling import shuffle, unshuffle
     from chunkstore.splitting import open_splits, split
     from chunkstore.statistics import mean, std
 
@@ -100,12 +102,15 @@ __all__ = [
     "open_bcolz",
     "open_splits",
     "predict",
+    "recompress",
     "repair",
     "save",
     "select",
+    "shuffle",
     "split",
     "std",
     "transforms",
+    "unshuffle",
     "verify",
 ]
 
@@ -134,6 +139,9 @@ _LAZY = {
     "open_bcolz": "chunkstore.importers.bcolz.open",
     "open_splits": "chunkstore.splitting",
     "predict": "chunkstore.predicting.run",
+    "recompress": "chunkstore.rewriting.recompressing",
+    "shuffle": "chunkstore.rewriting.shuffling",
+    "unshuffle": "chunkstore.rewriting.shuffling",
     "select": "chunkstore.pipeline.view",
     "split": "chunkstore.splitting",
     "std": "chunkstore.statistics",

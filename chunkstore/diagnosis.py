@@ -151,7 +151,7 @@ class Diagnosis:
             f"{self.needed_window} chunks (window={-(-self.needed_window // self.lanes)}, "
             f"memory={_in_mib(self.needed_memory)!r}), "
             f"{f'shorter runs than run={self.run}, ' if self.run > 1 else ''}smaller chunks, or "
-            "write the file in shuffled order"
+            "shuffle the file for good: chunkstore shuffle in.zarr.zip out.zarr.zip"
         )
 
     def __str__(self) -> str:

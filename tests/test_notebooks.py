@@ -47,6 +47,7 @@ def test_there_are_notebooks():
         "03_torch_and_resuming",
         "04_from_a_bcolz_folder",
         "05_from_a_folder_of_photographs",
+        "07_what_shuffling_does",
     ]
 
 

@@ -53,12 +53,15 @@ PUBLIC_NAMES = [
     "open_bcolz",
     "open_splits",
     "predict",
+    "recompress",
     "repair",
     "save",
     "select",
+    "shuffle",
     "split",
     "std",
     "transforms",
+    "unshuffle",
     "verify",
 ]
 

@@ -18,6 +18,7 @@ from chunkstore.cli.importing import import_group
 from chunkstore.cli.importing_images import csv, images
 from chunkstore.cli.maintaining import compact, info, merge, repair, verify
 from chunkstore.cli.predicting import predict
+from chunkstore.cli.rewriting import recompress, shuffle
 
 __all__ = ["main"]
 
@@ -37,6 +38,8 @@ def main() -> None:
 
 
 for _command in (info, verify, repair, compact, merge, split, export, predict, import_group):
+    main.add_command(_command)
+for _command in (recompress, shuffle):
     main.add_command(_command)
 main.add_command(completion)
 for _command in (images, csv):

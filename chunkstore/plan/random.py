@@ -27,6 +27,8 @@ RESAMPLING: Final = 5
 TRANSFORM: Final = 6
 MIXING: Final = 7
 IMPORT_ORDER: Final = 8
+FILE_ORDER: Final = 9
+FILE_TIES: Final = 10
 
 _STREAM_FAMILY: Final = b"chunkst1"
 _RECORD: Final = struct.Struct("<8sQQQQQ")

@@ -114,8 +114,8 @@ def test_grouped_labels_are_warned_of_once_with_what_to_do():
             match=(
                 r"array 'y': labels are grouped inside chunks \(rho=1\.00\): batch_size=256 "
                 r"behaves like 16 independent samples with 16 chunks in a window; use 200 chunks "
-                r"\(window=200, memory='\d+MiB'\), smaller chunks, or write the file in shuffled "
-                r"order"
+                r"\(window=200, memory='\d+MiB'\), smaller chunks, or shuffle the file for good: "
+                r"chunkstore shuffle in\.zarr\.zip out\.zarr\.zip"
             ),
         ):
             found = loader.diagnose("y")

@@ -1,0 +1,110 @@
+"""What does a file that was written anew say of where it comes from, and what is told of it?"""
+
+from __future__ import annotations
+
+import os
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chunkstore.rewriting.report import RewriteReport
+from chunkstore.store.store import open_store, path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chunkstore.rewriting.contents import Contents
+    from chunkstore.rewriting.options import RewriteOptions
+
+_SHUFFLE, _RECOMPRESS = "shuffle", "recompress"
+
+
+def check_out(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
+    """Raise ValueError where a file would be replaced by what is made of it."""
+    read, written = Path(path_of(source)), Path(path_of(out))
+    if read.exists() and written.exists() and written.samefile(read):
+        raise ValueError(
+            f"{written} is the file that is read; name another one, and rename it when it is "
+            "complete"
+        )
+
+
+def provenance_of(
+    contents: Contents,
+    options: RewriteOptions,
+    *,
+    kind: str,
+    order: Mapping[str, Any],
+    **more: Any,
+) -> dict[str, Any]:
+    """Return what a new file follows from, JSON values for its attributes.
+
+    Parameters
+    ----------
+    contents
+        Of the source; what it says of itself is kept under ``"before"``.
+    options
+        How the file is stored.
+    kind
+        Of work.
+    order
+        What the order of the samples follows from.
+    more
+        What else the file follows from.
+    """
+    about: dict[str, Any] = {
+        "kind": kind,
+        "source": contents.store.path,
+        "order": dict(order),
+        **more,
+        "storage": options.storage(),
+        "fingerprint": contents.store.fingerprint,
+        "tool": f"chunkstore {version('chunkstore')}",
+    }
+    if contents.before is not None:
+        about["before"] = contents.before
+    return about
+
+
+def index_of(about: Any) -> str | None:
+    """Return the array that says which place each sample had before a shuffle.
+
+    Parameters
+    ----------
+    about
+        What a file says of where its samples come from, or None.
+    """
+    while isinstance(about, dict) and about.get("kind") == _RECOMPRESS:
+        about = about.get("before")
+    if not isinstance(about, dict) or about.get("kind") != _SHUFFLE:
+        return None
+    order = about.get("order")
+    name = order.get("index") if isinstance(order, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def report_of(
+    contents: Contents,
+    out: str | os.PathLike[str],
+    method: str,
+    *,
+    started: float,
+    is_verified: bool,
+    scratch_nbytes: int = 0,
+) -> RewriteReport:
+    """Return the report of a file that is complete."""
+    with open_store(out) as store:
+        return RewriteReport(
+            os.fspath(out),
+            contents.store.path,
+            method,
+            store.num_samples,
+            store.nbytes,
+            contents.store.file_nbytes,
+            store.file_nbytes,
+            scratch_nbytes,
+            time.perf_counter() - started,
+            is_verified,
+            contents.notes,
+        )

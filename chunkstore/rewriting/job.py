@@ -1,0 +1,235 @@
+"""How is a shuffle put together: the reader, the records, the memory and the new file?"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from chunkstore import system
+from chunkstore.pipeline.loader import Loader
+from chunkstore.rewriting.budget import plan_budget
+from chunkstore.rewriting.contents import sample_nbytes_of
+from chunkstore.rewriting.file import provenance_of
+from chunkstore.rewriting.reading import SampleReader
+from chunkstore.rewriting.records import RecordLayout
+from chunkstore.rewriting.streams import BLOCK_NBYTES, SortedStream
+from chunkstore.rewriting.windows import WindowStream
+from chunkstore.rewriting.writing import NewFile, write
+from chunkstore.store.spec import ArraySpec, choose_chunk_lengths, storage_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chunkstore.rewriting.contents import Contents
+    from chunkstore.rewriting.options import RewriteOptions
+    from chunkstore.rewriting.order import FileOrder
+    from chunkstore.rewriting.streams import SampleStream
+
+# Of a loader's epochs, one that no training reaches: its order is that of no epoch over the file.
+_QUICK_EPOCH: Final = 1 << 63
+# Of the memory of a quick shuffle, what the loader has; the rest is for writing.
+_LOADER_PARTS, _PARTS = 3, 4
+# A batch of the loader takes so small a part of its memory at most.
+_BATCHES_IN_MEMORY: Final = 32
+_READ_NBYTES: Final = 4 << 20
+_MAX_READING_THREADS: Final = 4
+# Blocks that are made, appended and encoded.
+_BLOCKS_ALIVE: Final = 3
+# Of the writer, see `chunkstore.store.encoding`.
+_MAX_ENCODING_THREADS: Final = 32
+_CHUNKS_A_THREAD: Final = 3
+
+
+class ShuffleJob:
+    """One new file with the samples of another one in another order.
+
+    Parameters
+    ----------
+    out
+        The new file.
+    contents
+        Of the source.
+    options
+        How it is stored.
+    memory
+        What may be taken, in bytes.
+    new_index
+        The array to add that says which sample of the source each one is, or None.
+
+    Attributes
+    ----------
+    scratch_nbytes
+        Size of the file of piles that there was, or 0.
+    """
+
+    def __init__(
+        self,
+        out: str,
+        contents: Contents,
+        options: RewriteOptions,
+        *,
+        memory: int,
+        new_index: str | None = None,
+    ) -> None:
+        self._out = out
+        self._contents = contents
+        self._options = options
+        self._memory = memory
+        self._new_index = new_index
+        self.scratch_nbytes = 0
+        self._chains = {
+            name: chain
+            for name, array in contents.samples.items()
+            if (chain := contents.chain_of(array, options)) is not None
+        }
+        self._specs = contents.specs(options)
+        if new_index is not None:
+            self._specs[new_index] = ArraySpec(
+                np.int64, codec=options.codec, level=options.level, shuffle=options.shuffle
+            )
+
+    @property
+    def has_values(self) -> bool:
+        """Whether there are samples, of any bytes."""
+        return self._contents.num_samples * self._contents.sample_nbytes > 0
+
+    def write_sorted(self, kind: str, about: Mapping[str, Any], order: FileOrder) -> None:
+        """Write the samples in the order of their keys.
+
+        Parameters
+        ----------
+        kind, about
+            See `chunkstore.rewriting.file.provenance_of`.
+        order
+            Gives the keys.
+
+        Raises
+        ------
+        ValueError
+            The memory is too small.
+        """
+        contents, options = self._contents, self._options
+        provenance = self._provenance(kind, about)
+        layout = RecordLayout(contents.samples)
+        reader = SampleReader(contents.samples, target_nbytes=_READ_NBYTES)
+        threads = min(options.num_threads, _MAX_READING_THREADS)
+        budget = plan_budget(
+            contents.num_samples,
+            record_nbytes=layout.nbytes,
+            memory=self._memory,
+            reserved_nbytes=max(
+                _reading_nbytes(reader, threads), _writing_nbytes(self._specs, options)
+            ),
+        )
+        stream = SortedStream(
+            reader,
+            order,
+            layout,
+            budget,
+            out=self._out,
+            num_samples=contents.num_samples,
+            about=provenance,
+            threads=threads,
+            index=self._new_index,
+            show=options.progress,
+        )
+        self._write(stream, provenance)
+        self.scratch_nbytes = stream.scratch_nbytes
+
+    def window_facts(self, seed: int) -> dict[str, int]:
+        """Return what the order of windows follows from beside the seed and the memory.
+
+        Raises
+        ------
+        ValueError
+            The memory is too small.
+        """
+        try:
+            with self._open_loader(seed=seed)() as loader:
+                return {"window": loader.window, "batch": loader.batch_size}
+        except ValueError as error:
+            raise ValueError(
+                f"memory={self._memory} bytes is too small for a quick shuffle, which has "
+                f"{_LOADER_PARTS} of {_PARTS} parts of it for windows: {error}"
+            ) from None
+
+    def write_windows(self, kind: str, about: Mapping[str, Any], *, seed: int, window: int) -> None:
+        """Write the samples as one epoch of a loader delivers them.
+
+        Parameters
+        ----------
+        kind, about
+            See `chunkstore.rewriting.file.provenance_of`.
+        seed, window
+            Of the loader.
+        """
+        samples = self._contents.samples
+        stream = WindowStream(
+            self._open_loader(seed=seed, window=window),
+            epoch=_QUICK_EPOCH,
+            names=[name for name, array in samples.items() if sample_nbytes_of(array)],
+            empty={
+                name: (array.dtype, array.shape[1:])
+                for name, array in samples.items()
+                if not sample_nbytes_of(array)
+            },
+            index=self._new_index,
+        )
+        self._write(stream, self._provenance(kind, about))
+
+    def _open_loader(self, *, seed: int, window: int | None = None) -> partial[Loader]:
+        samples = {
+            name: array for name, array in self._contents.samples.items() if sample_nbytes_of(array)
+        }
+        memory = self._memory * _LOADER_PARTS // _PARTS
+        batch_nbytes = min(BLOCK_NBYTES, memory // _BATCHES_IN_MEMORY)
+        return partial(
+            Loader,
+            samples,
+            (*samples, "@index"),
+            batch_size=max(1, batch_nbytes // self._contents.sample_nbytes),
+            seed=seed,
+            memory=memory,
+            last="keep",
+            lanes=1,
+            rank=0,
+            world_size=1,
+            window=window,
+            threads=self._options.threads,
+        )
+
+    def _provenance(self, kind: str, about: Mapping[str, Any]) -> dict[str, Any]:
+        return provenance_of(self._contents, self._options, kind=kind, order=about)
+
+    def _write(self, stream: SampleStream, provenance: Mapping[str, Any]) -> None:
+        write(
+            NewFile(
+                self._out,
+                self._contents,
+                self._specs,
+                self._chains,
+                provenance,
+                self._options,
+                what="writing",
+                keeps_unfinished=False,
+            ),
+            stream,
+        )
+
+
+def _reading_nbytes(reader: SampleReader, threads: int) -> int:
+    """Return what reading takes: ranges that are decoded, a chunk's bytes each, and cut chunks."""
+    return 2 * threads * reader.range_nbytes + threads * reader.chunk_nbytes + reader.cache_nbytes
+
+
+def _writing_nbytes(specs: Mapping[str, ArraySpec], options: RewriteOptions) -> int:
+    """Return what writing takes: blocks, begun chunks, and chunks in work, encoded and not."""
+    target = storage_options(None, None, None, options.chunk_nbytes).chunk_nbytes
+    lengths = choose_chunk_lengths(dict(specs), target_nbytes=target)
+    chunks = [lengths[name] * spec.sample_nbytes for name, spec in specs.items()]
+    threads = min(system.calls.available_cores(), _MAX_ENCODING_THREADS)
+    # A chunk in work is there decoded or encoded; one of each thread is both.
+    in_work = (_CHUNKS_A_THREAD + 1) * threads * max(chunks, default=0)
+    return _BLOCKS_ALIVE * BLOCK_NBYTES + sum(chunks) + in_work
