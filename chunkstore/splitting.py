@@ -17,6 +17,8 @@ from chunkstore.pipeline.view import SOURCE_SHIFT, SampleView, as_view
 from chunkstore.plan.split import check_fractions, group_ids, split_ids, split_stratified
 from chunkstore.settings import DEFAULT_CHUNK_NBYTES
 from chunkstore.store import Store, open_store
+from chunkstore.store.part_file import PART_SUFFIX
+from chunkstore.store.store import PARTIAL_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
 By = Literal["sample", "chunk", "group"]
 Part = TypeVar("Part", Store, SampleView)
 
-_SUFFIX = ".zarr.zip"
-_PARTIAL_SUFFIX = _SUFFIX + ".partial"
+_PARTIAL_SUFFIX = PART_SUFFIX + PARTIAL_SUFFIX
 # Parts with these names come first, in this order.
 _USUAL_ORDER = ("train", "training", "val", "valid", "validation", "test")
 
@@ -185,7 +186,8 @@ def open_splits(folder: str | os.PathLike[str]) -> Splits[Store]:
 
     Returns
     -------
-    Name to store, training first; close it, or use it in a ``with`` block.
+    parts
+        Name to store, training first; close it, or use it in a ``with`` block.
 
     Raises
     ------
@@ -208,16 +210,16 @@ def open_splits(folder: str | os.PathLike[str]) -> Splits[Store]:
     if not path.is_dir():
         raise MissingFileError("there is no such folder", os.fspath(folder), errno=2)
     files = [entry.name for entry in path.iterdir()]
-    names = {name[: -len(_SUFFIX)] for name in files if name.endswith(_SUFFIX)}
+    names = {name[: -len(PART_SUFFIX)] for name in files if name.endswith(PART_SUFFIX)}
     names |= {name[: -len(_PARTIAL_SUFFIX)] for name in files if name.endswith(_PARTIAL_SUFFIX)}
     if not names:
         raise MissingFileError(
-            f"there is no file NAME{_SUFFIX} in the folder", os.fspath(folder), errno=2
+            f"there is no file NAME{PART_SUFFIX} in the folder", os.fspath(folder), errno=2
         )
     stores: dict[str, Store] = {}
     try:
         for name in sorted(names, key=_usual_place):
-            stores[name] = open_store(path / (name + _SUFFIX))
+            stores[name] = open_store(path / (name + PART_SUFFIX))
     except BaseException:
         for store in stores.values():
             store.close()

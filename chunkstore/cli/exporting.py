@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import click
 
 import chunkstore as cs
 from chunkstore.cli.command import report_errors
+from chunkstore.cli.importing_options import named_fractions
 from chunkstore.cli.printing import print_json
 from chunkstore.exporting.parts import write_parts
 from chunkstore.exporting.run import Format
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @click.command(
@@ -91,7 +89,7 @@ def split(
         written = write_parts(
             store,
             out,
-            _fractions(parts),
+            named_fractions(parts),
             seed=seed,
             stratify=stratify,
             groups=groups,
@@ -110,19 +108,3 @@ def split(
         return
     for path, num_samples in written.values():
         click.echo(f"{os.fspath(path)}: {num_samples:,} samples")
-
-
-def _fractions(parts: tuple[str, ...]) -> Mapping[str, float]:
-    fractions: dict[str, float] = {}
-    for text in parts:
-        name, sign, number = text.partition("=")
-        try:
-            fraction = float(number)
-        except ValueError:
-            sign = ""
-        if not sign or not name:
-            raise ValueError(f"a part is NAME=FRACTION such as train=.8, got {text!r}")
-        if name in fractions:
-            raise ValueError(f"part {name!r} is given twice")
-        fractions[name] = fraction
-    return fractions

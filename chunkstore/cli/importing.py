@@ -2,55 +2,28 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 import chunkstore as cs
-from chunkstore.cli.command import EXIT_DEFECT, report_errors
-from chunkstore.cli.printing import format_nbytes, format_shape, format_table, print_json
+from chunkstore.cli.command import report_errors
+from chunkstore.cli.importing_options import named_pairs, storage_options
+from chunkstore.cli.importing_output import print_plan, print_report, shown_lines
+from chunkstore.cli.printing import format_nbytes, format_shape, format_table
 from chunkstore.upper import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator
 
     from chunkstore.importers.bcolz.importing import ImportPlan
     from chunkstore.importers.bcolz.report import BcolzReport
-    from chunkstore.importing.run import ImportReport
-
-_MAX_LINES = 20
 
 
 @click.group("import")
 def import_group() -> None:
     """Bring data of other formats into one file."""
-
-
-def storage_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that all imports have."""
-    for option in (
-        click.option("--codec", help="zstd (default), lz4, lz4hc, blosclz, zlib, gzip or raw."),
-        click.option("--level", type=click.IntRange(0, 9), help="0 to 9, default 1."),
-        click.option("--chunk", type=click.IntRange(min=1), help="Samples in a chunk."),
-        click.option("--threads", type=click.IntRange(min=1), help="Default: all processors."),
-        click.option(
-            "--verify/--no-verify",
-            default=True,
-            show_default=True,
-            help="Read the new file and compare it before it gets its name.",
-        ),
-        click.option(
-            "--resume/--no-resume",
-            default=True,
-            show_default=True,
-            help="Go on with an import of the same that was killed, or begin anew.",
-        ),
-        click.option("--overwrite", is_flag=True, help="Replace an existing file."),
-    ):
-        command = option(command)
-    return command
 
 
 @import_group.command(
@@ -95,7 +68,7 @@ def bcolz(
     }
     if dry_run:
         plan_import = resolve("chunkstore.importers.bcolz.importing", "plan_import")
-        _print_plan(plan_import(**arguments), as_json=as_json)
+        print_plan(plan_import(**arguments), _lines_of, as_json=as_json)
     else:
         print_report(cs.import_bcolz(**arguments), as_json=as_json)
 
@@ -107,41 +80,15 @@ def _places(sources: tuple[str, ...]) -> Any:
     return named_pairs(sources, "a source beside others")
 
 
-def named_pairs(texts: tuple[str, ...], what: str) -> dict[str, str]:
-    """Return NAME=VALUE texts as a dict; a name given twice would drop one of them."""
-    pairs: dict[str, str] = {}
-    for text in texts:
-        name, value = _pair(text, what)
-        if name in pairs:
-            raise ValueError(f"{what} names {name!r} twice: {pairs[name]!r} and {value!r}")
-        pairs[name] = value
-    return pairs
+def _lines_of(plan: ImportPlan) -> Iterator[str]:
+    """Yield how a plan is shown."""
+    for name, report in plan.reports.items():
+        yield from _source_lines(report, plan.names[name])
+    for lost in shown_lines(plan.lost):
+        yield f"lost: {lost}"
 
 
-def _pair(text: str, what: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise ValueError(f"{what} is written NAME=VALUE, got {text!r}")
-    return name, value
-
-
-def _print_plan(plan: ImportPlan, *, as_json: bool) -> None:
-    if as_json:
-        print_json(plan.to_json())
-    else:
-        for name, report in plan.reports.items():
-            _print_source(report, plan.names[name])
-        for lost in shown_lines(plan.lost):
-            click.echo(f"lost: {lost}")
-        for reason in plan.refused:
-            click.echo(f"refused: {reason}")
-        for note in shown_lines(plan.notes):
-            click.echo(f"note: {note}")
-    if plan.refused:
-        sys.exit(EXIT_DEFECT)
-
-
-def _print_source(report: BcolzReport, names: dict[str, str]) -> None:
+def _source_lines(report: BcolzReport, names: dict[str, str]) -> Iterator[str]:
     rows = [
         (
             array.name or "(root)",
@@ -154,39 +101,7 @@ def _print_source(report: BcolzReport, names: dict[str, str]) -> None:
         )
         for array in report.arrays
     ]
-    click.echo(report.path)
+    yield report.path
     heading = ("array", "new name", "shape", "dtype", "chunks", "codecs", "stored")
     for line in format_table(heading, rows):
-        click.echo(f"  {line}")
-
-
-def shown_lines(entries: Sequence[object], *, num_more: int = 0) -> list[str]:
-    """Return the first lines of a list, and how many more there are."""
-    lines: list[str] = resolve("chunkstore.importing.losses", "listed")(
-        entries, num_more=num_more, most=_MAX_LINES
-    )
-    return lines
-
-
-def print_report(report: ImportReport, *, as_json: bool) -> None:
-    """Print what an import did; the exit code is 1 where something is lost."""
-    if as_json:
-        print_json(report.to_json())
-    else:
-        for lost in shown_lines(report.lost, num_more=report.num_more_lost):
-            click.echo(f"lost: {lost}")
-        for entry in report.skipped:
-            click.echo(f"skipped: {entry.name}: {entry.reason}")
-        if report.num_more_skipped:
-            click.echo(f"skipped: {report.num_more_skipped:,} more")
-        for note in shown_lines(report.notes):
-            click.echo(f"note: {note}")
-        for what, count in report.counts.items():
-            click.echo(f"{what}: {count:,}")
-        click.echo(
-            f"{report.path}: {report.num_samples:,} samples, {format_nbytes(report.nbytes)} in "
-            f"{format_nbytes(report.file_nbytes)}, {report.seconds:.1f} s, "
-            + ("verified" if report.is_verified else "not verified")
-        )
-    if report.lost:
-        sys.exit(EXIT_DEFECT)
+        yield f"  {line}"

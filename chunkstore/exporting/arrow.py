@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chunkstore.errors import ChunkStoreWarning, UnsupportedError
+from chunkstore.format.stored_dtype import stored_form
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 # Units of dates that arrow has; others become the next finer one.
 _DATE_UNITS = {"D": "s", "h": "s", "m": "s", "s": "s", "ms": "ms", "us": "us", "ns": "ns"}
 _DAY = "D"
+# Of metadata that are ours.
+_KEY = "chunkstore"
 # Of a date in days, of 32 bits.
 _MOST_DAYS = 2**31 - 1
 
@@ -28,8 +31,9 @@ def write_arrow(contents: Contents, out: Path) -> None:
     """Write a row for each sample and a column for each array.
 
     Samples of several numbers are of arrow's type for tensors of one shape, which readers that do
-    not know it see as lists of fixed length. The user's attributes stand in the schema as JSON,
-    under ``chunkstore``.
+    not know it see as lists of fixed length. Under the key ``chunkstore`` the metadata of the
+    schema hold the user's attributes as JSON, and those of each field the attributes of its array,
+    and its NumPy type where arrow has no such.
 
     Raises
     ------
@@ -58,10 +62,11 @@ def write_arrow(contents: Contents, out: Path) -> None:
             name,
             _column_type(name, contents.arrays[name]),
             nullable=contents.arrays[name].dtype.kind in "mM",
+            metadata=_told(contents, name),
         )
         for name in contents.aligned
     ]
-    metadata = {"chunkstore": json.dumps(contents.attributes)}
+    metadata = {_KEY: json.dumps(contents.attributes)}
     schema = pa.schema(fields, metadata=metadata)
     compression = contents.compression or ("zstd" if contents.format == "parquet" else "none")
     if contents.format == "parquet":
@@ -75,6 +80,17 @@ def write_arrow(contents: Contents, out: Path) -> None:
                 _column(name, rows[name], schema.field(name).type) for name in contents.aligned
             ]
             writer.write_batch(pa.record_batch(columns, schema=schema))
+
+
+def _told(contents: Contents, name: str) -> dict[str, str] | None:
+    """Return the metadata of an array's field; None where arrow says all."""
+    told: dict[str, Any] = {}
+    dtype = contents.arrays[name].dtype
+    if dtype.kind in "mMU":
+        told["dtype"] = stored_form(dtype)[2]
+    if attributes := contents.array_attributes(name):
+        told["attributes"] = attributes
+    return {_KEY: json.dumps(told)} if told else None
 
 
 def _column_type(name: str, array: Any) -> Any:

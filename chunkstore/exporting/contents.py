@@ -45,6 +45,9 @@ class Contents:
         As they were asked for.
     advance
         Is told the bytes that were read.
+    told
+        What the marker in an exported folder says besides its files, for the importers: JSON
+        values, which whoever writes the folder adds.
     """
 
     source: Mapping[str, Any]
@@ -54,6 +57,7 @@ class Contents:
     format: str
     compression: str | None
     advance: Callable[[int], None] = field(default=lambda nbytes: None)
+    told: dict[str, Any] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:

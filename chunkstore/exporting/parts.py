@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 from chunkstore.errors import ExistingFileError
 from chunkstore.splitting import split
+from chunkstore.store.part_file import part_path
 from chunkstore.store.saving import save_like
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from chunkstore.store.store import Store
-
-_SUFFIX = ".zarr.zip"
 
 
 def write_parts(
@@ -62,9 +61,7 @@ def write_parts(
     target = Path(os.fspath(folder))
     paths = {}
     for name in fractions:
-        if not name or name != Path(name).name or name.startswith("."):
-            raise ValueError(f"a part of a split names a file, got {name!r}")
-        paths[name] = target / (name + _SUFFIX)
+        paths[name] = part_path(target, name)
         if os.path.lexists(paths[name]) and not overwrite:
             raise ExistingFileError(
                 "the file exists already; overwrite=True replaces it",

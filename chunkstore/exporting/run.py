@@ -10,10 +10,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from chunkstore import system
 from chunkstore.errors import (
     ChunkStoreError,
     DirectoryGivenError,
     ExistingFileError,
+    MissingFileError,
     system_call_error,
 )
 from chunkstore.exporting.arrow import write_arrow
@@ -88,7 +90,7 @@ def export(
         None goes by the suffix of ``out``: ``.npy``, ``.npz``, ``.h5``, ``.hdf5``, ``.zarr``,
         ``.parquet``, ``.arrow``, ``.feather``. ``"images"`` writes PNG files: one folder for each
         class of the array ``y`` if there is one, with the names of the array ``name`` if there is
-        one.
+        one, numbered else.
     arrays
         Which ones; None for all. Of ``"images"`` the array of pictures, and no other.
     compression
@@ -105,6 +107,8 @@ def export(
     ------
     ExistingFileError
         ``out`` exists and ``overwrite`` is False, or is a folder with other files.
+    MissingFileError
+        There is no folder for it.
     KeyError, ValueError, TypeError
         An array, format or option that there is not; arrays of a type that the format has not.
     ImportError
@@ -114,8 +118,9 @@ def export(
 
     Notes
     -----
-    Types that a format has not are stored so that nothing is lost, and said in docs/importing.md:
-    in HDF5 dates are integers with an attribute ``numpy_dtype``. What cannot be is refused.
+    Types that a format has not are stored so that the importers give them back, and said in
+    docs/importing.md: in HDF5 dates are integers with an attribute ``numpy_dtype``. What cannot be
+    is refused.
 
     Examples
     --------
@@ -128,22 +133,26 @@ def export(
     target = Path(os.fspath(out))
     chosen = _choose_format(target, format)
     _check_compression(chosen, compression)
-    if os.path.lexists(target) and not overwrite:
-        raise ExistingFileError(
-            "it exists already; overwrite=True replaces it", str(target), errno=errno.EEXIST
+    if not overwrite:
+        _check_free(target)
+    if not target.absolute().parent.is_dir():
+        raise MissingFileError(
+            f"the export cannot be written: there is no folder {str(target.parent)!r}",
+            str(target),
+            errno=errno.ENOENT,
         )
     _check_apart(source, target)
     if target.is_dir():
         _check_replaceable(target, chosen)
     with (
         open_contents(source, arrays, format=chosen, compression=compression) as contents,
-        _replacing(target) as partial,
+        _replacing(target, overwrite=overwrite) as partial,
         progress_bar(contents.nbytes, what="exporting", show=progress) as advance,
     ):
         contents.advance = advance
         _WRITERS[chosen](contents, partial)
         if partial.is_dir():
-            _leave_marker(partial, chosen)
+            _leave_marker(partial, chosen, contents.told)
 
 
 def _choose_format(target: Path, asked: str | None) -> Format:
@@ -207,23 +216,25 @@ def _check_apart(source: object, target: Path) -> None:
             raise ValueError(f"{target}: this is the file that is exported; name another one")
 
 
-def _leave_marker(folder: Path, chosen: Format) -> None:
+def _leave_marker(folder: Path, chosen: Format, told: Mapping[str, Any]) -> None:
     """List the files of an exported folder in it, so that it can be told from any other."""
     files = sorted(
         found.relative_to(folder).as_posix() for found in folder.rglob("*") if found.is_file()
     )
-    text = json.dumps({"format": chosen, "files": files})
+    text = json.dumps({"format": chosen, "files": files, **told})
     (folder / EXPORT_MARKER).write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
+def _replacing(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """Give a name beside the target; what then is there takes the target's name, or goes."""
     partial = target.with_name(target.name + PARTIAL_SUFFIX)
     _remove(partial)
     try:
         yield partial
         _sync(partial)
+        if not overwrite:
+            _check_free(target)
         if target.is_dir() and not target.is_symlink():
             old = target.with_name(target.name + ".replaced" + PARTIAL_SUFFIX)
             _remove(old)
@@ -235,11 +246,30 @@ def _replacing(target: Path) -> Iterator[Path]:
             partial.rename(target)
         else:
             partial.replace(target)
+        system.calls.sync_folder(str(target.absolute().parent))
     except BaseException as error:
         _remove(partial)
-        if isinstance(error, OSError) and not isinstance(error, ChunkStoreError):
-            raise system_call_error(error, "the export cannot be written", str(target)) from error
+        if isinstance(error, OSError) and not _is_of_other_file(error, partial):
+            # In the system's own words, whichever library was refused.
+            plain = OSError(error.errno, os.strerror(error.errno)) if error.errno else error
+            raise system_call_error(plain, "the export cannot be written", str(target)) from error
         raise
+
+
+def _is_of_other_file(error: OSError, partial: Path) -> bool:
+    """Return whether an error of ours is about another file than what is being written."""
+    if not isinstance(error, ChunkStoreError):
+        return False
+    path = getattr(error, "path", None)
+    return path is None or not str(path).startswith(str(partial))
+
+
+def _check_free(target: Path) -> None:
+    """Raise ExistingFileError if there is something of that name."""
+    if os.path.lexists(target):
+        raise ExistingFileError(
+            "it exists already; overwrite=True replaces it", str(target), errno=errno.EEXIST
+        )
 
 
 def _remove(path: Path) -> None:

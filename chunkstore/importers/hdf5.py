@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from chunkstore.errors import FormatError
 from chunkstore.importers.arrays.attributes import add_value, json_attributes
-from chunkstore.importers.arrays.column import JoinedColumn
-from chunkstore.importers.arrays.options import import_arrays, plan_arrays
+from chunkstore.importers.arrays.found import check_beside
+from chunkstore.importers.arrays.joined import JoinedColumn
+from chunkstore.importers.arrays.options import import_arrays
 from chunkstore.importers.arrays.samples import ArraySamples, whole
 from chunkstore.importers.hdf5_exported import attributes_of
 from chunkstore.importers.hdf5_file import Hdf5File, scalar
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from chunkstore.importers.arrays.column import Column
-    from chunkstore.importers.arrays.options import ArrayPlan, ImportArguments, Imported
+    from chunkstore.importers.arrays.options import ImportArguments, Imported
 
 Layout = Literal["auto", "plain", "neon", "matlab"]
 Axis = Literal["auto", "first", "last"]
@@ -122,23 +123,6 @@ def import_hdf5(
         return import_arrays(samples, out, options)
 
 
-def plan_hdf5(
-    source: Source | Sequence[Source],
-    out: str | os.PathLike[str],
-    *,
-    arrays: Mapping[str, str] | Sequence[str] | None = None,
-    beside: Sequence[str] = (),
-    layout: Layout = "auto",
-    sample_axis: Axis = "auto",
-    **options: Unpack[ImportArguments],
-) -> ArrayPlan:
-    """Return what `import_hdf5` would do with the same arguments; nothing is written."""
-    with open_hdf5(
-        source, arrays=arrays, beside=beside, layout=layout, sample_axis=sample_axis
-    ) as samples:
-        return plan_arrays(samples, out, options)
-
-
 def open_hdf5(
     source: Source | Sequence[Source],
     *,
@@ -206,8 +190,7 @@ class _Part:
             file.attributes(self.notes), file.path, self.notes, of_file=True
         )
         chosen = self._chosen(arrays)
-        if unknown := [name for name in beside if name not in chosen]:
-            raise KeyError(f"beside= names {unknown[0]!r}; there are {', '.join(chosen)}")
+        check_beside(beside, chosen)
         file.share_cache(len(chosen))
         if self.layout == "matlab":
             self.columns, self.beside, values = matlab_columns(

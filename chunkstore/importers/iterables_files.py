@@ -14,7 +14,7 @@ from chunkstore.errors import ChunkStoreError
 from chunkstore.importers.arrays.file_samples import NAME, FileSamples
 from chunkstore.importers.arrays.files import file_identity
 from chunkstore.importers.arrays.options import import_arrays
-from chunkstore.importers.iterables import named_arrays
+from chunkstore.importers.iterables_items import named_arrays
 from chunkstore.store.spec import ArraySpec
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def from_files(
             provenance={"function": _name_of(function), "files": len(places)},
             identity=" ".join(_identity(path) for path in places),
         )
-        return import_arrays(source, out, options, shuffles=True)
+        return import_arrays(source, out, options)
     finally:
         if pool is not None:
             pool.shutdown(cancel_futures=True)

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chunkstore.errors import FormatError
-from chunkstore.importers.arrays.attributes import json_attributes
-from chunkstore.importers.arrays.column import Column, JoinedColumn
+from chunkstore.importers.arrays.column import Column
 from chunkstore.importers.arrays.files import (
     Place,
     PlainFile,
@@ -20,9 +19,10 @@ from chunkstore.importers.arrays.files import (
     listed_files,
     missing,
 )
-from chunkstore.importers.arrays.options import import_arrays, plan_arrays
+from chunkstore.importers.arrays.found import chosen_arrays, found_samples
+from chunkstore.importers.arrays.joined import JoinedColumn
+from chunkstore.importers.arrays.options import import_arrays
 from chunkstore.importers.arrays.raw import RawColumn
-from chunkstore.importers.arrays.samples import ArraySamples, whole
 from chunkstore.importers.npy_decoded import DecodedArrays
 from chunkstore.importers.npy_file import ENDINGS, read_header, read_value
 from chunkstore.importers.npy_stack import open_stack
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from chunkstore.importers.arrays.file_samples import FileSamples
-    from chunkstore.importers.arrays.options import ArrayPlan, ImportArguments, Imported
+    from chunkstore.importers.arrays.options import ImportArguments, Imported
+    from chunkstore.importers.arrays.samples import ArraySamples
+    from chunkstore.importers.images.geometry import Fit, Resample
 
 Source = Place | Sequence[Place] | Mapping[str, Place | Sequence[Place]]
 
@@ -45,6 +47,9 @@ def import_npy(
     arrays: Mapping[str, str] | Sequence[str] | None = None,
     beside: Sequence[str] = (),
     stack: bool = False,
+    size: tuple[int, int] | None = None,
+    fit: Fit = "stretch",
+    resample: Resample = "bilinear",
     **options: Unpack[ImportArguments],
 ) -> Imported:
     """Bring npy and npz files into one file.
@@ -66,6 +71,12 @@ def import_npy(
         Each file is one sample, and its name is kept in the array ``name``. Otherwise files of a
         folder hold samples along axis 0 and follow each other in the order of their names, numbers
         in which count as numbers.
+    size
+        With ``stack``, height and width in pixels of all samples: arrays of shape (height, width)
+        or (height, width, channels) of any size are resized to it, those of other shapes refused.
+        Integers of 8 and 16 bits and floats of 16 and 32 bits keep their type.
+    fit, resample
+        How, see `chunkstore.import_images`; ``fit="pad"`` fills with zeros.
     options
         How the file is stored and the import done: ``codec``, ``level``, ``chunk_nbytes``,
         ``chunk_length``, ``attributes``, ``shuffle``, ``seed``, ``split``, ``stratify``,
@@ -105,74 +116,53 @@ def import_npy(
     >>> report.num_samples, cs.load("a.zarr.zip")["y"].sum()
     (10, np.int64(45))
     """
+    folder = os.fspath(Path(out).absolute().parent)
     with open_npy(
         source,
-        out,
         arrays=arrays,
         beside=beside,
         stack=stack,
-        skips=options.get("on_error") == "skip",
+        size=size,
+        fit=fit,
+        resample=resample,
+        folder=folder,
     ) as samples:
-        return import_arrays(samples, out, options, shuffles=stack)
-
-
-def plan_npy(
-    source: Source,
-    out: str | os.PathLike[str],
-    *,
-    arrays: Mapping[str, str] | Sequence[str] | None = None,
-    beside: Sequence[str] = (),
-    stack: bool = False,
-    **options: Unpack[ImportArguments],
-) -> ArrayPlan:
-    """Return what `import_npy` would do with the same arguments; nothing is written."""
-    with open_npy(
-        source,
-        out,
-        arrays=arrays,
-        beside=beside,
-        stack=stack,
-        skips=options.get("on_error") == "skip",
-    ) as samples:
-        return plan_arrays(samples, out, options, shuffles=stack)
+        return import_arrays(samples, out, options)
 
 
 def open_npy(
     source: Source,
-    out: str | os.PathLike[str],
     *,
-    arrays: Mapping[str, str] | Sequence[str] | None,
-    beside: Sequence[str],
-    stack: bool,
-    skips: bool,
+    arrays: Mapping[str, str] | Sequence[str] | None = None,
+    beside: Sequence[str] = (),
+    stack: bool = False,
+    size: tuple[int, int] | None = None,
+    fit: Fit = "stretch",
+    resample: Resample = "bilinear",
+    folder: str | None = None,
 ) -> ArraySamples | FileSamples:
-    """Return the arrays of files as samples; see `import_npy`."""
+    """Return the arrays of files as samples; see `import_npy`.
+
+    Parameters
+    ----------
+    source, arrays, beside, stack, size, fit, resample
+        See `import_npy`.
+    folder
+        Of a temporary file; None for the system's.
+    """
     if stack:
         if isinstance(source, Mapping) or arrays is not None or beside:
             raise ValueError("with stack=True, source is one folder or a list of files")
-        return open_stack(source, skips=skips)
-    folder = os.fspath(Path(out).absolute().parent)
+        return open_stack(source, size=size, fit=fit, resample=resample)
+    if size is not None:
+        raise ValueError("size= goes with stack=True: each file is one sample then")
     with ExitStack() as resources:
-        notes: list[str] = []
         decoded = resources.enter_context(closing(DecodedArrays(folder)))
         found, name = _found(source, decoded)
-        chosen = _chosen(found, arrays, name)
+        chosen = chosen_arrays(found, arrays, name)
         if errors := [value for value in chosen.values() if isinstance(value, FormatError)]:
             raise errors[0]
-        scalars = {key: value for key, value in chosen.items() if not isinstance(value, Column)}
-        columns = {key: value for key, value in chosen.items() if isinstance(value, Column)}
-        if unknown := [key for key in beside if key not in columns]:
-            raise KeyError(f"beside= names {unknown[0]!r}; there are {', '.join(columns)}")
-        samples = ArraySamples(
-            "npy",
-            name,
-            {key: column for key, column in columns.items() if key not in beside},
-            unaligned={key: whole(columns[key]) for key in beside},
-            attributes=json_attributes(scalars, name, notes, of_file=True),
-            provenance={"beside": {key: columns[key].place for key in beside}} if beside else None,
-            notes=notes,
-            identity=" ".join(columns[key].identity for key in beside),
-        )
+        samples = found_samples("npy", name, chosen, beside=beside)
         return samples.own(resources.pop_all())
 
 
@@ -284,15 +274,3 @@ def _file_columns(path: str, decoded: DecodedArrays) -> dict[str, Any]:
             identity=identity,
         )
     return {default_name(path): column}
-
-
-def _chosen(
-    found: dict[str, Any], arrays: Mapping[str, str] | Sequence[str] | None, name: str
-) -> dict[str, Any]:
-    if arrays is None:
-        return found
-    wanted = dict(arrays) if isinstance(arrays, Mapping) else {key: key for key in arrays}
-    for key in wanted.values():
-        if key not in found:
-            raise KeyError(f"{name}: there is no array {key!r}, only {', '.join(found)}")
-    return {new: found[key] for new, key in wanted.items()}

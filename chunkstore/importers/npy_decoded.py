@@ -39,14 +39,14 @@ class DecodedArrays:
     Parameters
     ----------
     folder
-        Of the temporary file, which takes what does not fit in memory.
+        Of the temporary file, which takes what does not fit in memory; None for the system's.
 
     Notes
     -----
     Threads: safe. Close it, or the file stays until the process ends.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str | None) -> None:
         self._folder = folder
         self._lock = threading.Lock()
         self._left = _IN_MEMORY_NBYTES

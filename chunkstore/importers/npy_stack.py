@@ -28,50 +28,71 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chunkstore.importers.arrays.files import Place
+    from chunkstore.importers.images.geometry import Fit, Resample
+    from chunkstore.importers.npy_resize import Resizing
 
 _SCAN_THREADS: Final = 8
 _DEFAULT_NAME: Final = "x"
 
 
-def open_stack(source: Place | Sequence[Place], *, skips: bool) -> FileSamples:
-    """Return files as samples, one each.
+def open_stack(
+    source: Place | Sequence[Place],
+    *,
+    size: tuple[int, int] | None = None,
+    fit: Fit = "stretch",
+    resample: Resample = "bilinear",
+) -> FileSamples:
+    """Return files as samples, one each; those whose headers show that they are bad as problems.
 
     Parameters
     ----------
     source
         A folder, or files.
-    skips
-        Whether bad files are left to be skipped; else all of them are raised as one error.
+    size, fit, resample
+        See `chunkstore.import_npy`.
     """
+    resize: Resizing | None = None
+    if size is not None:
+        # Pillow is needed for nothing else.
+        from chunkstore.importers.npy_resize import Resizing
+
+        resize = Resizing(size, fit=fit, resample=resample)
+    load = partial(_loaded, resize=resize)
     paths, name = listed_files(source, ENDINGS)
-    first = next((s for s in map(_loaded, paths) if not isinstance(s, Exception)), None)
+    first = next((s for s in map(load, paths) if not isinstance(s, Exception)), None)
     if first is None:
-        raise_together([_as_ours(_loaded(path), path) for path in paths[:100]], name)
+        raise_together([_as_ours(load(path), path) for path in paths[:100]], name)
         raise FormatError("no file can be read", name)
     specs = {key: ArraySpec(value.dtype, value.shape) for key, value in first.items()}
     # Before the first sample is written, each header is looked at and each bad file known.
     with ThreadPoolExecutor(_SCAN_THREADS, thread_name_prefix="chunkstore-npy") as pool:
-        problems = [p for p in pool.map(partial(_problem, specs=specs), paths) if p is not None]
-    if not skips:
-        raise_together(problems, name)
-    digests = [file_identity(path) for path in paths]
+        problems = list(pool.map(partial(_problem, specs=specs, resize=resize), paths))
+    good = [path for path, problem in zip(paths, problems, strict=True) if problem is None]
     return FileSamples(
         "npy",
         name,
         paths,
         names=[os.path.basename(path) for path in paths],
         specs=specs,
-        load=lambda some: map(_loaded, some),
-        provenance={"stack": True, "files": len(paths)},
-        identity=" ".join(digests),
+        load=partial(map, load),
+        provenance={
+            "stack": True,
+            "files": len(paths),
+            "resized": None if resize is None else resize.to_json(),
+        },
+        identity=" ".join(map(file_identity, good)),
+        problems=[problem for problem in problems if problem is not None],
     )
 
 
-def _loaded(path: str) -> dict[str, Any] | Exception:
+def _loaded(path: str, *, resize: Resizing | None = None) -> dict[str, Any] | Exception:
     """Return the arrays of one file, or the error that it gave."""
     try:
         if not path.lower().endswith(".npz"):
-            return {_DEFAULT_NAME: _read_npy(path)}
+            values = _read_npy(path)
+            return {_DEFAULT_NAME: values if resize is None else resize(values, path)}
+        if resize is not None:
+            return FormatError("size= resizes the only array of an npy file, and this is npz", path)
         # Small: a sample is held in memory anyway.
         with closing(DecodedArrays(os.path.dirname(path) or ".")) as decoded:
             return {
@@ -99,11 +120,13 @@ def _read_npy(path: str) -> NDArray[Any]:
     return values.reshape(header.shape, order="F" if header.is_fortran else "C")
 
 
-def _problem(path: str, *, specs: Mapping[str, ArraySpec]) -> ChunkStoreError | None:
+def _problem(
+    path: str, *, specs: Mapping[str, ArraySpec], resize: Resizing | None
+) -> ChunkStoreError | None:
     """Return what is wrong with a file, as far as its header says."""
     try:
         if path.lower().endswith(".npz"):
-            loaded = _loaded(path)
+            loaded = _loaded(path, resize=resize)
             if isinstance(loaded, Exception):
                 raise loaded
             if set(loaded) != set(specs):
@@ -113,7 +136,10 @@ def _problem(path: str, *, specs: Mapping[str, ArraySpec]) -> ChunkStoreError | 
         else:
             with open(path, "rb") as file:
                 header = read_header(file, path)
-            loaded = {_DEFAULT_NAME: np.broadcast_to(np.empty((), header.dtype), header.shape)}
+            shape = header.shape
+            if resize is not None:
+                shape = resize.shape_of(shape, header.dtype, path)
+            loaded = {_DEFAULT_NAME: np.broadcast_to(np.empty((), header.dtype), shape)}
         for key, values in loaded.items():
             checked(values, specs[key].dtype, specs[key].sample_shape, path, key)
     except (ChunkStoreError, OSError, ValueError) as error:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from chunkstore.importers.arrays.column import Column, JoinedColumn
+from chunkstore.importers.arrays.attributes import json_attributes
+from chunkstore.importers.arrays.column import Column
 from chunkstore.importers.arrays.files import Place, listed_files
-from chunkstore.importers.arrays.options import import_arrays, plan_arrays
+from chunkstore.importers.arrays.found import chosen_arrays
+from chunkstore.importers.arrays.joined import JoinedColumn
+from chunkstore.importers.arrays.options import import_arrays
 from chunkstore.importers.arrays.samples import ArraySamples
 from chunkstore.importers.arrays.text import TextColumn
 
 try:
-    import pyarrow as pa
-
+    from chunkstore.importers.parquet_exported import as_times, file_attributes, told_of
     from chunkstore.importers.parquet_file import RowGroups
-    from chunkstore.importers.parquet_values import layout_of, values_of
+    from chunkstore.importers.parquet_values import (
+        dtype_of,
+        is_text,
+        layout_of,
+        texts_of,
+        values_of,
+    )
 except ImportError as error:
     raise ImportError(
         "parquet and arrow files need pyarrow: pip install 'chunkstore[parquet]'"
@@ -23,13 +30,13 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Unpack
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from chunkstore.importers.arrays.options import ArrayPlan, ImportArguments, Imported
+    from chunkstore.importers.arrays.options import ImportArguments, Imported
 
 _PARQUET: Final = (".parquet", ".pq")
 _ARROW: Final = (".arrow", ".feather", ".ipc")
@@ -55,10 +62,7 @@ def import_parquet(
         Columns by the names that their arrays get, ``{"x": "pixels", "y": "label"}``, or columns
         alone. By default all.
     options
-        How the file is stored and the import done: ``codec``, ``level``, ``chunk_nbytes``,
-        ``chunk_length``, ``attributes``, ``shuffle``, ``seed``, ``split``, ``stratify``,
-        ``threads``, ``verify``, ``resume``, ``overwrite``, ``progress``; see
-        `chunkstore.importers.arrays.options.ImportArguments`.
+        How the file is stored and the import done, see `chunkstore.import_npy`.
 
     Returns
     -------
@@ -80,10 +84,11 @@ def import_parquet(
 
     Notes
     -----
-    Numbers, booleans, times and durations keep their types; a time that is missing is NaT. Text is
-    kept, and so is binary where the column says how many bytes a value has: as NumPy's bytes of
-    that size, which show no zero bytes at the end. Binary of any length is refused. Lists of
-    numbers, of a fixed size or all of the same, become an axis; tensors keep their shape.
+    Numbers, booleans, times and durations keep their types; a time that is missing is NaT. What
+    `chunkstore.export` wrote comes back as it was, with its attributes. Text is kept, and so is
+    binary where the column says how many bytes a value has: as NumPy's bytes of that size, which
+    show no zero bytes at the end. Binary of any length is refused. Lists of numbers or of text, of
+    a fixed size or all of the same, become an axis; tensors keep their shape.
 
     Memory: two groups of rows of all wanted columns, decoded, beside what every import takes.
 
@@ -99,18 +104,6 @@ def import_parquet(
         return import_arrays(samples, out, options)
 
 
-def plan_parquet(
-    source: Place | Sequence[Place],
-    out: str | os.PathLike[str],
-    *,
-    arrays: Mapping[str, str] | Sequence[str] | None = None,
-    **options: Unpack[ImportArguments],
-) -> ArrayPlan:
-    """Return what `import_parquet` would do with the same arguments; nothing is written."""
-    with open_parquet(source, arrays=arrays) as samples:
-        return plan_arrays(samples, out, options)
-
-
 def open_parquet(
     source: Place | Sequence[Place],
     *,
@@ -120,13 +113,7 @@ def open_parquet(
     paths, name = listed_files(source, (*_PARQUET, *_ARROW))
     files = [RowGroups(path) for path in paths]
     first = files[0].schema
-    if arrays is None:
-        wanted = {column: column for column in first.names}
-    else:
-        wanted = dict(arrays) if isinstance(arrays, Mapping) else {c: c for c in arrays}
-    for column in wanted.values():
-        if column not in first.names:
-            raise KeyError(f"{name}: there is no column {column!r}, only {', '.join(first.names)}")
+    wanted = chosen_arrays({c: c for c in first.names}, arrays, name, what="column")
     for file in files:
         for column in dict.fromkeys(wanted.values()):
             found = file.schema.field(column).type if column in file.schema.names else "none"
@@ -135,16 +122,22 @@ def open_parquet(
                     f"{file.path}: column {column!r} is {found}, in {files[0].path} "
                     f"{first.field(column).type}"
                 )
+    notes: list[str] = []
     columns: dict[str, Column] = {}
     for key, column in wanted.items():
-        parts = [_column(file, column) for file in files]
+        parts = [_column(file, column, notes) for file in files]
         place = f"{name}: column {column!r}"
         columns[key] = parts[0] if len(parts) == 1 else JoinedColumn(place, parts)
     return ArraySamples(
         "parquet",
         name,
         columns,
-        provenance={"files": len(files)},
+        attributes=json_attributes(file_attributes(files), name, notes, of_file=True),
+        provenance={
+            "files": len(files),
+            "types": {key: str(first.field(column).type) for key, column in wanted.items()},
+        },
+        notes=notes,
         identity=" ".join(file.identity for file in files),
     )
 
@@ -162,9 +155,22 @@ class _ArrowColumn(Column):
     """A column whose values are of one size."""
 
     def __init__(
-        self, place: str, file: RowGroups, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]
+        self,
+        place: str,
+        file: RowGroups,
+        name: str,
+        dtype: np.dtype[Any],
+        shape: tuple[int, ...],
+        *,
+        attributes: dict[str, Any],
     ) -> None:
-        super().__init__(place, (file.num_rows, *shape), dtype, chunk_length=file.chunk_length)
+        super().__init__(
+            place,
+            (file.num_rows, *shape),
+            dtype,
+            chunk_length=file.chunk_length,
+            attributes=attributes,
+        )
         self._file = file
         self._name = name
 
@@ -185,30 +191,28 @@ class _ArrowColumn(Column):
             part[...] = values_of(rows, self.place, first, self.shape[1:], self.dtype)
 
 
-def _column(file: RowGroups, name: str) -> Column:
+def _column(file: RowGroups, name: str, notes: list[str]) -> Column:
     place = f"{file.path}: column {name!r}"
-    kind = file.schema.field(name).type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if _is_text(kind):
+    kind, shape = layout_of(file, name, place)
+    told = told_of(file.schema.field(name))
+    attributes = json_attributes(told.attributes, place, notes)
+    if is_text(kind):
         return _ArrowText(
             place,
-            (file.num_rows,),
-            lambda start, stop: _objects(file, name, start, stop),
+            (file.num_rows, *shape),
+            lambda start, stop: _texts(file, name, shape, start, stop),
             chunk_length=file.chunk_length,
             identity=file.identity,
+            least=told.num_characters,
+            attributes=attributes,
         )
-    dtype, shape = layout_of(file, name, kind, place)
-    return _ArrowColumn(place, file, name, dtype, shape)
+    dtype = dtype_of(kind, place)
+    column = _ArrowColumn(place, file, name, dtype, shape, attributes=attributes)
+    return column if told.times is None else as_times(column, told.times)
 
 
-def _is_text(kind: Any) -> bool:
-    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    return any(test(kind) for test in tests)
-
-
-def _objects(file: RowGroups, name: str, start: int, stop: int) -> list[Any]:
+def _texts(file: RowGroups, name: str, shape: tuple[int, ...], start: int, stop: int) -> list[Any]:
     texts: list[Any] = []
-    for _, rows in file.iter_rows(name, start, stop):
-        texts += rows.to_pylist()
+    for first, rows in file.iter_rows(name, start, stop):
+        texts += texts_of(rows, f"{file.path}: column {name!r}", first, shape)
     return texts

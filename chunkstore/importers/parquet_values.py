@@ -18,19 +18,24 @@ if TYPE_CHECKING:
 _NO_TIME: Final = np.iinfo(np.int64).min
 
 
-def layout_of(
-    file: RowGroups, name: str, kind: Any, place: str
-) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """Return dtype and shape of a value; lists of no fixed size have the first one's.
+def layout_of(file: RowGroups, name: str, place: str) -> tuple[Any, tuple[int, ...]]:
+    """Return arrow's type of an element, and the shape of a value.
+
+    Lists of no fixed size have the first one's.
 
     Raises
     ------
     FormatError
         The first list is missing or empty: it says nothing of the others.
+    UnsupportedError
+        A tensor whose order of axes is not clear.
     """
-    shape: tuple[int, ...] = ()
+    kind = file.schema.field(name).type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
     if isinstance(kind, pa.FixedShapeTensorType):
-        return _dtype(kind.value_type, place), _tensor_shape(kind, place)
+        return kind.value_type, _tensor_shape(kind, place)
+    shape: tuple[int, ...] = ()
     value: Any = None
     while _is_list(kind):
         if _is_fixed_list(kind):
@@ -49,7 +54,13 @@ def layout_of(
                 )
             shape = (*shape, len(inner or []))
         kind = kind.value_type
-    return _dtype(kind, place), shape
+    return kind, shape
+
+
+def is_text(kind: Any) -> bool:
+    """Return whether elements of a type are text."""
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(test(kind) for test in tests)
 
 
 def _tensor_shape(kind: Any, place: str) -> tuple[int, ...]:
@@ -83,7 +94,14 @@ def _is_fixed_list(kind: Any) -> bool:
     return bool(pa.types.is_fixed_size_list(kind))
 
 
-def _dtype(kind: Any, place: str) -> np.dtype[Any]:
+def dtype_of(kind: Any, place: str) -> np.dtype[Any]:
+    """Return NumPy's type of elements.
+
+    Raises
+    ------
+    UnsupportedError
+        There is none.
+    """
     types = pa.types
     if types.is_fixed_size_binary(kind) and not types.is_decimal(kind):
         return np.dtype(f"S{kind.byte_width}")
@@ -113,11 +131,7 @@ def values_of(
     rows: Any, place: str, first: int, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> NDArray[Any]:
     """Return the values of some rows, shape ``(len(rows), *shape)``."""
-    array = rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks)
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    array = _one_array(rows)
     # A time that is missing is none, for which NumPy has a value; a list of times is no time.
     may_miss = dtype.kind in "mM"
     if array.null_count and (shape or not may_miss):
@@ -128,10 +142,7 @@ def values_of(
     num_rows = len(array)
     if isinstance(array.type, pa.FixedShapeTensorType):
         return _tensors(array, place, first)
-    per_row = 1
-    for length in shape:
-        per_row *= length
-        array = _flattened(array, length, place, first, per_row, may_miss=may_miss)
+    array = _all_flattened(array, place, first, shape, may_miss=may_miss)
     if may_miss:
         if pa.types.is_date32(array.type):
             array = array.cast(pa.int32())
@@ -140,6 +151,30 @@ def values_of(
         return times.reshape(num_rows, *shape)
     values = array.to_numpy(zero_copy_only=False)
     return np.asarray(values, dtype).reshape(num_rows, *shape)
+
+
+def texts_of(rows: Any, place: str, first: int, shape: tuple[int, ...]) -> list[Any]:
+    """Return the texts of some rows, one behind the other; None for one that is missing.
+
+    Raises
+    ------
+    FormatError, UnsupportedError
+        Lists of different lengths, or one that is missing.
+    """
+    try:
+        array = _all_flattened(_one_array(rows), place, first, shape, may_miss=True)
+    except ValueError as error:
+        raise FormatError(str(error)) from None
+    texts: list[Any] = array.to_pylist()
+    return texts
+
+
+def _one_array(rows: Any) -> Any:
+    """Return rows as one array of values, and not of places in a dictionary."""
+    array = rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks)
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
 def _tensors(array: Any, place: str, first: int) -> NDArray[Any]:
@@ -154,10 +189,28 @@ def _tensors(array: Any, place: str, first: int) -> NDArray[Any]:
     return stored.transpose(0, *(axis + 1 for axis in _axes(kind)))
 
 
+def _all_flattened(
+    array: Any, place: str, first: int, shape: tuple[int, ...], *, may_miss: bool
+) -> Any:
+    """Return the elements of lists in lists."""
+    per_row = 1
+    for length in shape:
+        per_row *= length
+        array = _flattened(array, length, place, first, per_row, may_miss=may_miss)
+    return array
+
+
 def _flattened(
     array: Any, length: int, place: str, first: int, per_row: int, *, may_miss: bool
 ) -> Any:
     """Return the elements of lists, which must all have a length."""
+    if array.null_count:
+        bad = int(np.argmax(array.is_null().to_numpy(zero_copy_only=False)))
+        outer = max(1, per_row // max(1, length))
+        raise UnsupportedError(
+            f"{place}: the value of row {first + bad // outer} is missing; fill it first, or leave "
+            "the column out"
+        )
     if not _is_fixed_list(array.type):
         lengths = array.value_lengths().to_numpy()
         if (lengths != length).any():

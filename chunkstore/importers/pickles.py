@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chunkstore.errors import UnsupportedError
-from chunkstore.importers.arrays.attributes import json_attributes
 from chunkstore.importers.arrays.column import MemoryColumn
 from chunkstore.importers.arrays.files import default_name, file_identity
-from chunkstore.importers.arrays.options import import_arrays, plan_arrays
-from chunkstore.importers.arrays.samples import ArraySamples
+from chunkstore.importers.arrays.found import chosen_arrays, found_samples
+from chunkstore.importers.arrays.options import import_arrays
 from chunkstore.importers.pickles_arrays import read_pickle
 from chunkstore.importers.pickles_lists import list_array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Unpack
 
-    from chunkstore.importers.arrays.options import ArrayPlan, ImportArguments, Imported
+    from chunkstore.importers.arrays.options import ImportArguments, Imported
+    from chunkstore.importers.arrays.samples import ArraySamples
 
 
 def import_pickle(
@@ -51,10 +50,7 @@ def import_pickle(
         Names of arrays that are no samples and have any length; they are stored as they are. Single
         values become attributes.
     options
-        How the file is stored and the import done: ``codec``, ``level``, ``chunk_nbytes``,
-        ``chunk_length``, ``attributes``, ``shuffle``, ``seed``, ``split``, ``stratify``,
-        ``threads``, ``verify``, ``resume``, ``overwrite``, ``progress``; see
-        `chunkstore.importers.arrays.options.ImportArguments`.
+        How the file is stored and the import done, see `chunkstore.import_npy`.
 
     Returns
     -------
@@ -93,19 +89,6 @@ def import_pickle(
         return import_arrays(samples, out, options)
 
 
-def plan_pickle(
-    source: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    arrays: Mapping[str, str] | Sequence[str] | None = None,
-    beside: Sequence[str] = (),
-    **options: Unpack[ImportArguments],
-) -> ArrayPlan:
-    """Return what `import_pickle` would do with the same arguments; nothing is written."""
-    with open_pickle(source, arrays=arrays, beside=beside) as samples:
-        return plan_arrays(samples, out, options)
-
-
 def open_pickle(
     source: str | os.PathLike[str],
     *,
@@ -122,32 +105,14 @@ def open_pickle(
         found[path] = value
     if list(found) == [""]:
         found = {default_name(place): found[""]}
-    if arrays is None:
-        wanted = {path: path for path in found}
-    else:
-        wanted = dict(arrays) if isinstance(arrays, Mapping) else {path: path for path in arrays}
-        for path in wanted.values():
-            if path not in found:
-                raise KeyError(f"{place}: there is no array {path!r}, only {', '.join(found)}")
-    notes: list[str] = []
-    places = {name: f"{place}: {path!r}" for name, path in wanted.items()}
-    read = {name: _value(found[path], places[name]) for name, path in wanted.items()}
-    values = {name: value for name, value in read.items() if isinstance(value, np.ndarray)}
-    scalars = {name: value for name, value in read.items() if name not in values}
-    if unknown := [name for name in beside if name not in values]:
-        raise KeyError(f"beside= names {unknown[0]!r}; there are {', '.join(values)}")
-    return ArraySamples(
+    chosen = chosen_arrays({path: (path, value) for path, value in found.items()}, arrays, place)
+    places = {name: f"{place}: {path!r}" for name, (path, _) in chosen.items()}
+    return found_samples(
         "pickle",
         place,
-        {
-            name: MemoryColumn(places[name], array)
-            for name, array in values.items()
-            if name not in beside
-        },
-        unaligned={name: values[name] for name in beside},
-        attributes=json_attributes(scalars, place, notes, of_file=True),
-        provenance={"beside": {name: places[name] for name in beside}} if beside else None,
-        notes=notes,
+        {name: _column_or_value(value, places[name]) for name, (_, value) in chosen.items()},
+        beside=beside,
+        places=places,
         identity=identity,
     )
 
@@ -172,19 +137,19 @@ def _leaves(value: Any, path: str) -> list[tuple[str, Any]]:
     return [(path, value)]
 
 
-def _value(value: Any, place: str) -> Any:
-    """Return a leaf as an array, or as a single value.
+def _column_or_value(value: Any, place: str) -> Any:
+    """Return a leaf as a column, or as a single value.
 
     Raises
     ------
     UnsupportedError, CorruptionError
         It is none; see `list_array`.
     """
+    if isinstance(value, list | tuple):
+        value = list_array(value, place)
     if isinstance(value, np.ndarray):
         native = value.astype(value.dtype.newbyteorder("="), copy=False)
-        return native if native.ndim else native[()]
-    if isinstance(value, list | tuple):
-        return list_array(value, place)
+        return MemoryColumn(place, native) if native.ndim else native[()]
     if isinstance(value, bytes) and not isinstance(value, np.generic):
         try:
             return value.decode("utf-8")

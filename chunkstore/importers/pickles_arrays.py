@@ -1,8 +1,7 @@
 """How is a pickle of arrays read without running anything?
 
-A pickle names functions that it wants called. Of NumPy only those that put an array together are
-given out, each as a function of ours that checks what it gets: an array is made of bytes that are
-there, or of nothing.
+A pickle names functions that it wants called. It gets what `chunkstore.importers.pickles_allowed`
+gives out, and no other.
 """
 
 from __future__ import annotations
@@ -11,28 +10,27 @@ import bz2
 import gzip
 import io
 import lzma
-import math
 import os
 import pickle
 import zlib
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
 
 from chunkstore.errors import ChunkStoreError, CorruptionError, UnsupportedError
 from chunkstore.importers.arrays.files import missing
 from chunkstore.importers.bcolz.pickle_scan import check_pickle
+from chunkstore.importers.pickles_allowed import (
+    Allowance,
+    Call,
+    MadeArray,
+    MadeDtype,
+    Nothing,
+    given_out,
+    text_key,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
-_TEXT_CODES: Final = frozenset({"latin1", "latin-1", "ascii", "utf-8", "utf8"})
-_KINDS: Final = "biufcSUmMV"
-_MAX_ITEMSIZE: Final = 1 << 20
-_FREE_NBYTES: Final = 1 << 16
 _OPENERS: Final[tuple[tuple[bytes, Callable[..., Any]], ...]] = (
     (b"\x1f\x8b", gzip.open),
     (b"BZh", bz2.open),
@@ -45,218 +43,14 @@ MAX_NBYTES: Final = 2 << 30
 _MAX_VALUES: Final = 1 << 26
 
 
-class _Nothing:
-    """Stands for a class that a pickle names and that is only handed back to us."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: Any) -> None:
-        raise pickle.UnpicklingError("the pickle sets the state of a class")
-
-
-_NDARRAY: Final = _Nothing()
-
-
-class _Dtype:
-    """A dtype under way: made of a code, completed by a state."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, code: Any, *_: Any) -> None:
-        text = code.decode("ascii", "replace") if isinstance(code, bytes) else code
-        if not isinstance(text, str) or len(text) > 20:
-            raise UnsupportedError(f"the pickle has a dtype {text!r:.40}")
-        try:
-            value = np.dtype(text)
-        except TypeError:
-            raise UnsupportedError(f"the pickle has a dtype {text!r}") from None
-        if value.kind not in _KINDS and value.kind != "O":
-            raise UnsupportedError(f"the pickle has a dtype {text!r}")
-        self.value: np.dtype[Any] = value
-
-    def __setstate__(self, state: Any) -> None:
-        if not isinstance(state, tuple) or len(state) < 8:
-            raise pickle.UnpicklingError("the state of a dtype is none")
-        order, subdtype, names, fields = _key(state[1]), state[2], state[3], state[4]
-        itemsize = state[5]
-        if subdtype is not None:
-            raise UnsupportedError("the pickle has a dtype of sub-arrays")
-        if names is not None:
-            self.value = _structure(names, fields, itemsize)
-        elif order in ("<", ">"):
-            self.value = self.value.newbyteorder(order)
-        if self.value.kind in "mM" and len(state) > 8:
-            # Beside the metadata: the unit, and how many of it.
-            unit, number = _key(state[8][1][0]), state[8][1][1]
-            self.value = np.dtype(f"{self.value.str[:2]}8[{int(number)}{unit}]")
-
-
-def _structure(names: Any, fields: Any, itemsize: Any) -> np.dtype[Any]:
-    plain = {_key(name): field for name, field in fields.items()}
-    kept = [_key(name) for name in names]
-    found = [plain[name] for name in kept]
-    if not isinstance(itemsize, int) or not 0 <= itemsize <= _MAX_ITEMSIZE:
-        raise UnsupportedError(f"the pickle has a dtype of {itemsize} bytes")
-    return np.dtype(
-        {
-            "names": kept,
-            "formats": [field[0].value for field in found],
-            "offsets": [int(field[1]) for field in found],
-            "itemsize": itemsize,
-        }
-    )
-
-
-class _Array:
-    """An array under way: empty, completed by a state that holds its bytes."""
-
-    __slots__ = ("_allowance", "value")
-
-    def __init__(self, allowance: _Allowance) -> None:
-        self.value: NDArray[Any] | None = None
-        self._allowance = allowance
-
-    def __setstate__(self, state: Any) -> None:
-        if not isinstance(state, tuple) or len(state) not in (4, 5):
-            raise pickle.UnpicklingError("the state of an array is none")
-        shape, dtype, is_fortran, raw = state[-4:]
-        if isinstance(raw, str):
-            self._allowance.take((raw,))
-            raw = raw.encode("latin-1")
-        self.value = _array(raw, dtype, shape, "F" if is_fortran else "C")
-
-
-def _array(raw: Any, dtype: Any, shape: Any, order: Any) -> NDArray[Any]:
-    if not isinstance(dtype, _Dtype):
-        raise pickle.UnpicklingError("an array has no dtype")
-    value = dtype.value
-    if value.hasobject:
-        raise UnsupportedError("the pickle has an array of Python objects, of which none is read")
-    if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-        raise pickle.UnpicklingError(f"an array has shape {shape!r:.60}")
-    raw = getattr(raw, "raw", raw)
-    if not isinstance(raw, bytes | bytearray | memoryview):
-        raise pickle.UnpicklingError(f"the elements of an array are a {type(raw).__name__}")
-    if math.prod(shape) * value.itemsize != len(raw):
-        raise pickle.UnpicklingError(
-            f"an array of shape {shape} and dtype {value} has {len(raw)} bytes"
-        )
-    if not raw:
-        return np.empty(shape, value)
-    flat: NDArray[Any] = np.frombuffer(raw, value)
-    return flat.reshape(shape[::-1]).T if order == "F" else flat.reshape(shape)
-
-
-class _Call:
-    """A function that a pickle may call, and in which it can change nothing."""
-
-    __slots__ = ("_allowance", "_function")
-
-    def __init__(self, function: Callable[..., Any], allowance: _Allowance) -> None:
-        self._function = function
-        self._allowance = allowance
-
-    def __call__(self, *arguments: Any) -> Any:
-        self._allowance.take(arguments)
-        return self._function(*arguments)
-
-    def __setstate__(self, state: Any) -> None:
-        raise pickle.UnpicklingError("the pickle sets the state of a function")
-
-
-class _Allowance:
-    """How many bytes a pickle may still hand to functions: what it holds, a few times over."""
-
-    def __init__(self, nbytes: int) -> None:
-        self._left = _FREE_NBYTES + 4 * nbytes
-
-    def take(self, arguments: tuple[Any, ...]) -> None:
-        """Count the arguments of a call."""
-        for value in arguments:
-            is_sized = isinstance(value, str | bytes | bytearray | tuple | list | dict)
-            self._left -= 16 + (len(value) if is_sized else 0)
-        if self._left < 0:
-            raise UnsupportedError(
-                "the pickle hands the same values to functions again and again, as no array needs"
-            )
-
-
-def _reconstruct(allowance: _Allowance, kind: Any, *_: Any) -> _Array:
-    if kind is not _NDARRAY:
-        raise UnsupportedError("the pickle has a kind of array of its own")
-    return _Array(allowance)
-
-
-def _from_buffer(raw: Any, dtype: Any, shape: Any, order: Any = "C", *_: Any) -> NDArray[Any]:
-    return _array(raw, dtype, shape, order)
-
-
-def _scalar(dtype: Any, raw: Any = b"") -> Any:
-    if isinstance(raw, str):
-        raw = raw.encode("latin-1")
-    return _array(raw, dtype, (), "C")[()]
-
-
-def _encode(text: Any, code: Any = "utf-8") -> bytes:
-    if isinstance(code, bytes):
-        code = code.decode("ascii", "replace")
-    if not isinstance(text, str) or code not in _TEXT_CODES:
-        raise pickle.UnpicklingError(f"the pickle encodes by {str(code)[:40]!r}")
-    return text.encode(code)
-
-
-def _bytes(value: Any = b"", *code: Any) -> bytes:
-    if isinstance(value, str) and code:
-        return _encode(value, *code)
-    if not isinstance(value, bytes | bytearray) or code:
-        raise pickle.UnpicklingError("the pickle asks for bytes of something else than bytes")
-    return bytes(value)
-
-
-def _ordered(pairs: Any = ()) -> dict[Any, Any]:
-    return dict(pairs)
-
-
-_NUMPY: Final[dict[tuple[str, str], Callable[..., Any]]] = {
-    ("multiarray", "_reconstruct"): _reconstruct,
-    ("multiarray", "scalar"): _scalar,
-    ("numeric", "_frombuffer"): _from_buffer,
-}
-_ALLOWED: Final[dict[tuple[str, str], Callable[..., Any]]] = {
-    ("numpy", "dtype"): _Dtype,
-    ("_codecs", "encode"): _encode,
-    **{
-        (module, name): _bytes
-        for module in ("builtins", "__builtin__")
-        for name in ("bytes", "bytearray")
-    },
-    ("collections", "OrderedDict"): _ordered,
-    **{
-        (f"numpy.{core}.{module}", name): function
-        for core in ("core", "_core")
-        for (module, name), function in _NUMPY.items()
-    },
-}
-
-
 class _Unpickler(pickle.Unpickler):
     def __init__(self, raw: bytes) -> None:
         # Python 2 wrote its str without a code: bytes are what it was.
         super().__init__(io.BytesIO(raw), encoding="bytes")
-        self._allowance = _Allowance(len(raw))
+        self._allowance = Allowance(len(raw))
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("numpy", "ndarray"):
-            return _NDARRAY
-        found = _ALLOWED.get((module, name))
-        if found is None:
-            raise UnsupportedError(
-                f"the pickle asks for {module}.{name}, which is not given out: only NumPy arrays, "
-                "numbers, text, lists, tuples and dicts of these are read, and nothing is run"
-            )
-        if found is _reconstruct:
-            found = partial(_reconstruct, self._allowance)
-        return _Call(found, self._allowance)
+        return given_out(module, name, self._allowance)
 
     def persistent_load(self, pid: Any) -> Any:
         raise UnsupportedError("the pickle refers to something outside itself")
@@ -342,12 +136,12 @@ def _count(value: Any, known: dict[int, int]) -> int:
 
 def _finished(value: Any) -> Any:
     """Return a value with arrays in place of what they were made by."""
-    if isinstance(value, _Array):
+    if isinstance(value, MadeArray):
         if value.value is None:
             raise CorruptionError("the pickle is damaged: an array has no elements")
         return value.value
     if isinstance(value, dict):
-        finished = {_key(key): _finished(item) for key, item in value.items()}
+        finished = {text_key(key): _finished(item) for key, item in value.items()}
         if len(finished) < len(value):
             raise UnsupportedError("the pickle has a dict with a key both as bytes and as text")
         return finished
@@ -358,16 +152,6 @@ def _finished(value: Any) -> Any:
         return [_finished(item) for item in value]
     if isinstance(value, tuple):
         return tuple(_finished(item) for item in value)
-    if isinstance(value, _Call | _Dtype | _Nothing):
+    if isinstance(value, Call | MadeDtype | Nothing):
         raise UnsupportedError("the pickle holds a dtype or a function, no array")
     return value
-
-
-def _key(key: Any) -> Any:
-    """Return a name, which Python 2 wrote as bytes, as text."""
-    if not isinstance(key, bytes):
-        return key
-    try:
-        return key.decode("utf-8")
-    except UnicodeDecodeError:
-        raise UnsupportedError(f"the pickle has a name that is no UTF-8: {key!r:.80}") from None

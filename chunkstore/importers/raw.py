@@ -9,7 +9,7 @@ import numpy as np
 
 from chunkstore.errors import FormatError
 from chunkstore.importers.arrays.files import PlainFile, default_name, file_identity
-from chunkstore.importers.arrays.options import import_arrays, plan_arrays
+from chunkstore.importers.arrays.options import import_arrays
 from chunkstore.importers.arrays.raw import RawColumn
 from chunkstore.importers.arrays.samples import ArraySamples
 from chunkstore.store.spec import ArraySpec
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from chunkstore.importers.arrays.files import Place
-    from chunkstore.importers.arrays.options import ArrayPlan, ImportArguments, Imported
+    from chunkstore.importers.arrays.options import ImportArguments, Imported
 
 
 def import_raw(
@@ -77,30 +77,13 @@ def import_raw(
         return import_arrays(samples, out, options)
 
 
-def plan_raw(
+def open_raw(
     source: Place,
-    out: str | os.PathLike[str],
     *,
     dtype: DTypeLike,
     sample_shape: Sequence[int] = (),
     offset: int = 0,
     name: str | None = None,
-    **options: Unpack[ImportArguments],
-) -> ArrayPlan:
-    """Return what `import_raw` would do with the same arguments; nothing is written."""
-    with open_raw(
-        source, dtype=dtype, sample_shape=sample_shape, offset=offset, name=name
-    ) as samples:
-        return plan_arrays(samples, out, options)
-
-
-def open_raw(
-    source: Place,
-    *,
-    dtype: DTypeLike,
-    sample_shape: Sequence[int],
-    offset: int,
-    name: str | None,
 ) -> ArraySamples:
     """Return a binary file as samples; see `import_raw`."""
     path = os.fspath(source)

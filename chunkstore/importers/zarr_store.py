@@ -6,7 +6,6 @@ Folders and zips, of format 2 and 3, read by zarr-python: any codec it has, any 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -15,22 +14,23 @@ import zarr
 
 from chunkstore.errors import FormatError, UnsupportedError
 from chunkstore.format.stored_dtype import restored_dtype, stored_form, to_restored
-from chunkstore.importers.arrays.attributes import add_value, json_attributes
+from chunkstore.importers.arrays.attributes import json_attributes
 from chunkstore.importers.arrays.column import Column, ForeignColumn, MappedColumn
 from chunkstore.importers.arrays.files import default_name
-from chunkstore.importers.arrays.options import import_arrays, plan_arrays
-from chunkstore.importers.arrays.samples import ArraySamples, whole
+from chunkstore.importers.arrays.found import chosen_arrays, found_samples
+from chunkstore.importers.arrays.options import import_arrays
 from chunkstore.importers.arrays.text import TextColumn
 from chunkstore.importers.zarr_store_place import identity_of, opened
 from chunkstore.store.node import OWN_ATTRIBUTES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Unpack
 
     from numpy.typing import NDArray
 
-    from chunkstore.importers.arrays.options import ArrayPlan, ImportArguments, Imported
+    from chunkstore.importers.arrays.options import ImportArguments, Imported
+    from chunkstore.importers.arrays.samples import ArraySamples
 
 
 def import_zarr(
@@ -56,10 +56,7 @@ def import_zarr(
         Names of arrays that are no samples and have any length; they are stored as they are. Arrays
         of a single value become attributes.
     options
-        How the file is stored and the import done: ``codec``, ``level``, ``chunk_nbytes``,
-        ``chunk_length``, ``attributes``, ``shuffle``, ``seed``, ``split``, ``stratify``,
-        ``threads``, ``verify``, ``resume``, ``overwrite``, ``progress``; see
-        `chunkstore.importers.arrays.options.ImportArguments`.
+        How the file is stored and the import done, see `chunkstore.import_npy`.
 
     Returns
     -------
@@ -99,19 +96,6 @@ def import_zarr(
         return import_arrays(samples, out, options)
 
 
-def plan_zarr(
-    source: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    arrays: Mapping[str, str] | Sequence[str] | None = None,
-    beside: Sequence[str] = (),
-    **options: Unpack[ImportArguments],
-) -> ArrayPlan:
-    """Return what `import_zarr` would do with the same arguments; nothing is written."""
-    with open_zarr(source, arrays=arrays, beside=beside) as samples:
-        return plan_arrays(samples, out, options)
-
-
 def open_zarr(
     source: str | os.PathLike[str],
     *,
@@ -123,45 +107,34 @@ def open_zarr(
     with ExitStack() as resources:
         root = opened(place, resources)
         identity = identity_of(place)
-        found = _arrays_of(root, place)
-        chosen = _chosen(found, arrays, place)
-        if unknown := [name for name in beside if name not in chosen]:
-            raise KeyError(f"beside= names {unknown[0]!r}; there are {', '.join(chosen)}")
+        chosen = chosen_arrays(_arrays_of(root, place), arrays, place)
         notes: list[str] = []
         about = dict(root.attrs)
-        if isinstance(own := about.get(OWN_ATTRIBUTES), dict):
-            del about[OWN_ATTRIBUTES]
-            if arrays is None and isinstance(aligned := own.get("aligned"), list):
-                # In a store of ours the others are no samples.
-                beside = [name for name in chosen if name in beside or name not in aligned]
-        attributes = json_attributes(about, place, notes, of_file=True)
-        if isinstance(root, zarr.Array):
-            # They describe the array.
-            attributes = {}
-        columns: dict[str, Column] = {}
-        others: dict[str, Any] = {}
-        for name, array in chosen.items():
-            where = f"{place}: array {(array.path or '/')!r}"
-            dtype, shape = _logical_form(array, where)
-            if shape == ():
-                value = np.asarray(array[...])
-                if dtype != array.dtype:
-                    value = to_restored(value, dtype)
-                value = value[()]
-                add_value(attributes, name, value, where, notes)
-                continue
-            column = _column(array, where, identity, notes)
-            if name in beside:
-                others[name] = whole(column)
-            else:
-                columns[name] = column
-        samples = ArraySamples(
+        own = about.pop(OWN_ATTRIBUTES, None)
+        # Those of an array that is the root itself describe the array.
+        is_group = not isinstance(root, zarr.Array)
+        attributes = json_attributes(about, place, notes, of_file=True) if is_group else {}
+        places = {name: f"{place}: array {(a.path or '/')!r}" for name, a in chosen.items()}
+        found = {
+            name: _column_or_value(array, places[name], identity, notes)
+            for name, array in chosen.items()
+        }
+        besides = list(beside)
+        if arrays is None and isinstance(own, dict) and isinstance(own.get("aligned"), list):
+            # In a store of ours the others are no samples.
+            besides += [
+                name
+                for name, value in found.items()
+                if isinstance(value, Column) and name not in (*own["aligned"], *beside)
+            ]
+        samples = found_samples(
             "zarr",
             place,
-            columns,
-            unaligned=others,
+            found,
+            beside=besides,
+            places=places,
             attributes=attributes,
-            provenance={"zarr_format": root.metadata.zarr_format, "beside": sorted(beside)},
+            provenance={"zarr_format": root.metadata.zarr_format},
             notes=notes,
             identity=identity,
         )
@@ -185,20 +158,6 @@ def _arrays_of(root: Any, place: str) -> dict[str, Any]:
     if not found:
         raise FormatError("there is no array in the store", place)
     return found
-
-
-def _chosen(
-    found: dict[str, Any], arrays: Mapping[str, str] | Sequence[str] | None, place: str
-) -> dict[str, Any]:
-    if arrays is None:
-        return found
-    wanted = (
-        dict(arrays) if isinstance(arrays, Mapping) else {path.strip("/"): path for path in arrays}
-    )
-    for path in wanted.values():
-        if path.strip("/") not in found:
-            raise KeyError(f"{place}: there is no array {path!r}, only {', '.join(found)}")
-    return {name: found[path.strip("/")] for name, path in wanted.items()}
 
 
 def _descriptor(array: Any) -> Any:
@@ -230,6 +189,15 @@ def _logical_form(array: Any, where: str) -> tuple[np.dtype[Any], tuple[int, ...
             f"axes {axes} behind its own, got {array.dtype} of shape {array.shape}"
         )
     return dtype, array.shape[:ndim]
+
+
+def _column_or_value(array: Any, where: str, identity: str, notes: list[str]) -> Any:
+    """Return an array as a column; one of a single value as that."""
+    dtype, shape = _logical_form(array, where)
+    if shape:
+        return _column(array, where, identity, notes)
+    value = np.asarray(array[...])
+    return (value if dtype == array.dtype else to_restored(value, dtype))[()]
 
 
 def _column(array: Any, where: str, identity: str, notes: list[str]) -> Column:

@@ -42,6 +42,19 @@ def compare(path: str, digests: Mapping[str, int], source: str, *, show: bool | 
     CorruptionError
         An array is not what was written, or cannot be read.
     """
+    try:
+        _compare(path, digests, source, show=show)
+    except CorruptionError as error:
+        raise CorruptionError(
+            f"{error.message}. The new file was not finished; the same call begins anew. If it "
+            "fails again, look for a fault in this machine's memory or in the disk of the new file",
+            error.path,
+            error.key,
+            error.offset,
+        ) from None
+
+
+def _compare(path: str, digests: Mapping[str, int], source: str, *, show: bool | None) -> None:
     with open_store(path) as store:
         total = sum(store[name].nbytes for name in digests)
         with progress_bar(total, what="verifying", show=show) as move:
@@ -50,8 +63,7 @@ def compare(path: str, digests: Mapping[str, int], source: str, *, show: bool | 
                 if found != expected:
                     raise CorruptionError(
                         f"array {name!r}: the new file does not hold what was read from "
-                        f"{source}: digest 0x{found:08x}, expected "
-                        f"0x{expected:08x}",
+                        f"{source}: digest 0x{found:08x}, expected 0x{expected:08x}",
                         path,
                     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Required, TypedDict, Unpack
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from chunkstore.importing.position import is_finished
 from chunkstore.importing.run import check_import, provenance_of, read_report, run_import
 from chunkstore.plan.random import IMPORT_ORDER, keyed_permutation
 from chunkstore.plan.split import check_fractions, split_ids, split_stratified
+from chunkstore.store.part_file import part_path
 
 if TYPE_CHECKING:
     import os
@@ -23,7 +24,27 @@ if TYPE_CHECKING:
     from chunkstore.importing.run import ImportOptions, ImportReport
     from chunkstore.importing.source import SampleSource
 
-_SUFFIX = ".zarr.zip"
+
+class Order(TypedDict, total=False):
+    """Which samples of a source go into which file, and in which order.
+
+    Attributes
+    ----------
+    shuffle
+        Whether the samples stand in a random order in each file, so that neighbours in the source
+        are mixed for good; else in the order of the source.
+    seed
+        Of the order and of the split, in ``[0, 2**64)``; by default 0.
+    split
+        Parts and their fractions, such as ``{"train": 0.8, "val": 0.2}``; by default none.
+    stratify
+        Class of each sample: every class is divided in the same ratio, to a few samples.
+    """
+
+    shuffle: Required[bool]
+    seed: int
+    split: Mapping[str, float] | None
+    stratify: ArrayLike | None
 
 
 def import_parts(
@@ -31,12 +52,9 @@ def import_parts(
     out: str | os.PathLike[str],
     options: ImportOptions,
     *,
-    shuffle: bool,
-    seed: int = 0,
-    split: Mapping[str, float] | None = None,
-    stratify: ArrayLike | None = None,
     notes: Sequence[str] = (),
     lost: Sequence[Lost] = (),
+    **order: Unpack[Order],
 ) -> dict[str, ImportReport]:
     """Bring the samples of a source into one file, or divide them between several.
 
@@ -49,17 +67,10 @@ def import_parts(
         does not exist.
     options
         How.
-    shuffle
-        Whether the samples stand in a random order in each file, so that neighbours in the source
-        are mixed for good; else in the order of the source.
-    seed
-        Of the order and of the split, in ``[0, 2**64)``.
-    split
-        Parts and their fractions, such as ``{"train": 0.8, "val": 0.2}``.
-    stratify
-        Class of each sample: every class is divided in the same ratio.
     notes, lost
         What is known of the source before its samples are read, for each report.
+    order
+        See `Order`.
 
     Returns
     -------
@@ -73,25 +84,25 @@ def import_parts(
     ChunkStoreError
         See `chunkstore.importing.run.run_import`.
     """
-    parts = _plan(source, out, shuffle=shuffle, seed=seed, split=split, stratify=stratify)
-    if split is not None:
+    parts = _plan(source, out, order)
+    is_divided = order.get("split") is not None
+    if is_divided:
         Path(out).mkdir(parents=True, exist_ok=True)
-    finished = _finished(source, parts, options) if split is not None else set()
+    finished = _finished(source, parts, options) if is_divided else set()
     reports = {}
     for part in parts:
         if part.name in finished:
             reports[part.name] = read_report(part.path, seconds=0.0, is_verified=options.verify)
             continue
-        order: NDArray[np.int64] | None = part.numbers
-        if shuffle:
-            order = _shuffled(part.numbers, seed, part=part.stream)
-        elif split is None:
-            order = None
+        numbers = part.numbers
+        if order["shuffle"]:
+            numbers = np.arange(part.num_samples) if numbers is None else numbers
+            numbers = _shuffled(numbers, order.get("seed", 0), part=part.stream)
         reports[part.name] = run_import(
             source,
             part.path,
             options,
-            order=order,
+            order=numbers,
             ordering=part.ordering,
             notes=notes,
             lost=lost,
@@ -103,17 +114,13 @@ def check_parts(
     source: SampleSource,
     out: str | os.PathLike[str],
     options: ImportOptions,
-    *,
-    shuffle: bool,
-    seed: int = 0,
-    split: Mapping[str, float] | None = None,
-    stratify: ArrayLike | None = None,
+    **order: Unpack[Order],
 ) -> dict[str, int]:
     """Raise what `import_parts` would raise before it reads a sample; nothing is changed.
 
     Parameters
     ----------
-    source, out, options, shuffle, seed, split, stratify
+    source, out, options, order
         See `import_parts`.
 
     Returns
@@ -126,8 +133,9 @@ def check_parts(
     ValueError, TypeError, ChunkStoreError
         See `import_parts`.
     """
-    parts = _plan(source, out, shuffle=shuffle, seed=seed, split=split, stratify=stratify)
-    finished = _finished(source, parts, options) if split is not None else set()
+    parts = _plan(source, out, order)
+    is_divided = order.get("split") is not None
+    finished = _finished(source, parts, options) if is_divided else set()
     for part in parts:
         if part.name not in finished:
             check_import(
@@ -135,29 +143,25 @@ def check_parts(
                 part.path,
                 options,
                 ordering=part.ordering,
-                makes_folder=split is not None,
+                makes_folder=is_divided,
             )
-    return {part.name: len(part.numbers) for part in parts}
+    return {part.name: part.num_samples for part in parts}
 
 
 def are_finished(
     source: SampleSource,
     out: str | os.PathLike[str],
     options: ImportOptions,
-    *,
-    shuffle: bool,
-    seed: int = 0,
-    split: Mapping[str, float] | None = None,
-    stratify: ArrayLike | None = None,
+    **order: Unpack[Order],
 ) -> bool:
     """Return whether all files are there, from just this import; False with ``resume=False``.
 
     Parameters
     ----------
-    source, out, options, shuffle, seed, split, stratify
+    source, out, options, order
         See `import_parts`.
     """
-    parts = _plan(source, out, shuffle=shuffle, seed=seed, split=split, stratify=stratify)
+    parts = _plan(source, out, order)
     return options.resume and all(
         is_finished(
             part.path,
@@ -178,7 +182,9 @@ class _Part(NamedTuple):
     name, path
         Of the part, and of its file.
     numbers
-        Of its samples, ascending.
+        Of its samples, ascending; None for all of the source.
+    num_samples
+        That it gets.
     ordering
         What the order of its samples follows from, JSON values.
     """
@@ -186,25 +192,23 @@ class _Part(NamedTuple):
     stream: int
     name: str
     path: Path
-    numbers: NDArray[np.int64]
+    numbers: NDArray[np.int64] | None
+    num_samples: int
     ordering: dict[str, Any]
 
 
-def _plan(
-    source: SampleSource,
-    out: str | os.PathLike[str],
-    *,
-    shuffle: bool,
-    seed: int,
-    split: Mapping[str, float] | None,
-    stratify: ArrayLike | None,
-) -> list[_Part]:
+def _plan(source: SampleSource, out: str | os.PathLike[str], order: Order) -> list[_Part]:
     """Return what goes into which file."""
-    ordering = _order(seed if shuffle else None)
+    seed, split, stratify = order.get("seed", 0), order.get("split"), order.get("stratify")
+    ordering: dict[str, Any] = {"shuffled": bool(order["shuffle"])}
+    if order["shuffle"]:
+        ordering["seed"] = seed
     if split is None:
         if stratify is not None:
             raise ValueError("stratify= goes with split=")
-        return [_Part(0, "", Path(out), np.arange(source.num_samples), ordering)]
+        return [_Part(0, "", Path(out), None, source.num_samples, ordering)]
+    check_fractions(split)
+    paths = {name: part_path(out, name) for name in split}
     numbers = _divided(source.num_samples, split, stratify, seed)
     # Parts are dealt in their order, by the seed and the classes, also where nothing is shuffled.
     ordering |= {
@@ -218,8 +222,9 @@ def _plan(
         _Part(
             stream,
             name,
-            Path(out) / (name + _SUFFIX),
+            paths[name],
             numbers[name],
+            len(numbers[name]),
             ordering | {"part": name},
         )
         for stream, name in enumerate(numbers, start=1)
@@ -254,10 +259,6 @@ def _digest(classes: ArrayLike) -> str:
     return digest.hexdigest()
 
 
-def _order(seed: int | None) -> dict[str, Any]:
-    return {"shuffled": False} if seed is None else {"shuffled": True, "seed": seed}
-
-
 def _shuffled(numbers: NDArray[np.int64], seed: int, *, part: int) -> NDArray[np.int64]:
     return numbers[keyed_permutation(len(numbers), seed=seed, purpose=IMPORT_ORDER, a=part)]
 
@@ -265,10 +266,6 @@ def _shuffled(numbers: NDArray[np.int64], seed: int, *, part: int) -> NDArray[np
 def _divided(
     num_samples: int, split: Mapping[str, float], stratify: ArrayLike | None, seed: int
 ) -> dict[str, NDArray[np.int64]]:
-    check_fractions(split)
-    for name in split:
-        if not name or name != Path(name).name or name.startswith("."):
-            raise ValueError(f"a part of a split names a file, got {name!r}")
     fractions = list(split.values())
     if stratify is None:
         part_of = split_ids(np.arange(num_samples), fractions, seed=seed)

@@ -62,9 +62,10 @@ _BLOCK_NBYTES: Final = 8 << 20
 _AHEAD_NBYTES: Final = 64 << 20
 # Decoded bytes of a block at most: one is read while another one is appended.
 MOST_BLOCK_NBYTES: Final = _AHEAD_NBYTES // 2
-# A killed import loses about a twentieth of the work, or this much where that is more.
+# A killed import loses about a twentieth of the work, or this much where that is more: a second or
+# two of work, beside which the device's answers to a checkpoint are short.
 _NUM_CHECKPOINTS: Final = 20
-_LEAST_BETWEEN_CHECKPOINTS_NBYTES: Final = 64 << 20
+_LEAST_BETWEEN_CHECKPOINTS_NBYTES: Final = 256 << 20
 
 
 def run_import(
@@ -183,7 +184,7 @@ def provenance_of(
         "source": source.name,
         **source.provenance,
         "order": dict(ordering or {"shuffled": False}),
-        "storage": storage_of(source, options),
+        "storage": storage_of(source.specs, options),
         "on_error": options.on_error,
         "fingerprint": source.fingerprint,
         "tool": f"chunkstore {version('chunkstore')}",
@@ -293,18 +294,11 @@ class _Run:
         path = self._writer.path + PARTIAL_SUFFIX
         try:
             compare(path, self._position.digests, self._source.name, show=self._options.progress)
-        except CorruptionError as error:
+        except CorruptionError:
             # What is there is not to be trusted: nothing of it counts as done.
             self._position = Position()
             self.checkpoint()
-            raise CorruptionError(
-                f"{error.message}. The new file was not finished; the same call begins anew. If "
-                "it fails again, look for a fault in this machine's memory or in the disk of the "
-                "new file",
-                error.path,
-                error.key,
-                error.offset,
-            ) from None
+            raise
 
     def _read(self, start: int) -> Block:
         stop = self._stop(start)

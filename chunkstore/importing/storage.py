@@ -13,19 +13,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from chunkstore.importing.options import ImportOptions
-    from chunkstore.importing.source import SampleSource
     from chunkstore.store.spec import ArraySpec
 
 # Decoded bytes of one chunk of every array: the writer holds them until they are full.
 _BEGUN_NBYTES: Final = 64 << 20
 
 
-def storage_of(source: SampleSource, options: ImportOptions) -> dict[str, Any]:
-    """Return how the new file is stored, with the settings in force in place of None."""
+def storage_of(specs: Mapping[str, ArraySpec], options: ImportOptions) -> dict[str, Any]:
+    """Return how the new file is stored, with the settings in force in place of None.
+
+    Parameters
+    ----------
+    specs
+        Of its arrays, as far as they are known.
+    options
+        What was asked for.
+    """
     storage = storage_options(options.codec, options.level, None, options.chunk_nbytes)
     chunk_nbytes = storage.chunk_nbytes
-    if options.chunk_nbytes is None and options.chunk_length is None:
-        specs = dict(source.specs)
+    if specs and options.chunk_nbytes is None and options.chunk_length is None:
         while (
             chunk_nbytes > LEAST_CHUNK_NBYTES and _begun_nbytes(specs, chunk_nbytes) > _BEGUN_NBYTES
         ):
@@ -38,13 +44,15 @@ def storage_of(source: SampleSource, options: ImportOptions) -> dict[str, Any]:
     }
 
 
-def _begun_nbytes(specs: dict[str, ArraySpec], chunk_nbytes: int) -> int:
+def _begun_nbytes(specs: Mapping[str, ArraySpec], chunk_nbytes: int) -> int:
     """Return the decoded bytes of one chunk of each array."""
-    lengths = choose_chunk_lengths(specs, target_nbytes=chunk_nbytes)
+    lengths = choose_chunk_lengths(dict(specs), target_nbytes=chunk_nbytes)
     return sum(length * specs[name].sample_nbytes for name, length in lengths.items())
 
 
-def with_chunk_length(specs: Mapping[str, Any], chunk_length: int | None) -> Mapping[str, Any]:
+def with_chunk_length(
+    specs: Mapping[str, ArraySpec], chunk_length: int | None
+) -> Mapping[str, ArraySpec]:
     """Return specs of which the widest array has a chunk length."""
     if chunk_length is None or not specs:
         return specs

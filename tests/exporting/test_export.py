@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import chunkstore as cs
+from chunkstore.exporting.contents import Contents
 from tests import support
 from tests.support import require
 
@@ -81,7 +83,7 @@ def read_hdf5(path):
             if isinstance(node, h5py.Dataset):
                 is_text = h5py.check_string_dtype(node.dtype) and node.dtype.kind == "O"
                 values = node.asstr()[...].astype(str) if is_text else node[...]
-                if "numpy_dtype" in node.attrs:
+                if "numpy_dtype" in node.attrs and not is_text:
                     values = values.view(node.attrs["numpy_dtype"])
                 found[name] = values
 
@@ -292,11 +294,53 @@ def test_dates_that_are_too_far_away_are_refused_by_name(tmp_path, kind, unit):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind", ["npy", "npz", "parquet", "arrow"])
-def test_a_folder_that_is_not_there_is_named(tmp_path, kind):
-    with pytest.raises(cs.SystemCallError, match="the export cannot be written") as failed:
-        cs.export({"x": np.arange(3)}, tmp_path / "no" / "a.npy", format=kind)
+@pytest.mark.parametrize("kind", [*FORMATS, "images"])
+def test_a_folder_that_is_not_there_is_named_and_not_made(tmp_path, kind):
+    with pytest.raises(FileNotFoundError, match="the export cannot be written") as failed:
+        cs.export({"x": np.zeros((3, 4, 4), "u1")}, tmp_path / "no" / "a.npy", format=kind)
     assert "no/a.npy" in str(failed.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path, monkeypatch):
+    out = tmp_path / "a.npz"
+    whole = Contents.iter_blocks
+
+    def slow(self, name):
+        out.write_text("mine")
+        return whole(self, name)
+
+    monkeypatch.setattr(Contents, "iter_blocks", slow)
+    with pytest.raises(FileExistsError, match="overwrite=True replaces it"):
+        cs.export({"x": np.arange(3)}, out)
+    assert out.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_an_open_store_is_exported_as_it_was_when_it_was_opened(tmp_path):
+    zarr = require("zarr")
+    path = tmp_path / "a.zarr.zip"
+    cs.save(path, {"x": np.arange(10), "deep/y": np.arange(10)})
+    with cs.open(path) as store:
+        with cs.append(path) as writer:
+            writer.append_mapping({"x": np.arange(5), "deep/y": np.arange(5)})
+        cs.export(store, tmp_path / "a.zarr")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    assert group["x"][...].tolist() == group["deep/y"][...].tolist() == list(range(10))
+
+
+def test_the_bar_of_a_zarr_export_counts_all_bytes(path, tmp_path, monkeypatch):
+    moved = []
+
+    @contextlib.contextmanager
+    def bar(total, **_):
+        moved.append(total)
+        yield moved.append
+
+    monkeypatch.setattr("chunkstore.exporting.run.progress_bar", bar)
+    cs.export(path, tmp_path / "a.zarr")
+    total, *steps = moved
+    assert 0.99 * total <= sum(steps) <= total
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])

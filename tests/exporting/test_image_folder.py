@@ -84,9 +84,9 @@ def test_the_names_of_other_labels_classes_are_not_taken(tmp_path):
         ({"y": np.arange(3)}, ValueError, "one array of pictures, and there are none"),
         ({"a": pictures(), "b": pictures()}, ValueError, "there are 'a', 'b': name one with arr"),
         (
-            {"x": pictures(2), "name": np.array(["a/b.jpg", "c/B.png"])},
+            {"x": pictures(2), "name": np.array(["a/b.jpg", "a/B.png"])},
             ValueError,
-            "of another one",
+            "sample 1 has the name of another one: 'a/B.png'; call it otherwise in the array",
         ),
         ({"x": pictures(1), "name": np.array(["a/.."])}, ValueError, "'a/..', which no file"),
     ],

@@ -39,10 +39,11 @@ def json_attributes(
     plain: dict[str, Any] = {}
     for name, value in attributes.items():
         try:
-            plain[str(name)] = _plain(value)
+            plain[str(name)] = _plain(value, f"{whose}: attribute {name!r}", notes)
         except ValueError as error:
             notes.append(f"{whose}: attribute {name!r} is left out: {error}")
-    return storable(plain, whose, notes, reserved=(PROVENANCE,) if of_file else ())
+    reserved = (PROVENANCE,) if of_file else ()
+    return storable(plain, whose, notes, reserved=reserved, prefix="source ")
 
 
 def add_value(
@@ -70,22 +71,23 @@ def add_value(
     attributes |= added
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, what: str, notes: list[str]) -> Any:
     if isinstance(value, np.ndarray):
         if value.size > _MAX_ELEMENTS:
             raise ValueError(f"it has {value.size} elements, at most {_MAX_ELEMENTS} are kept")
-        return _plain(value.tolist())
+        return _plain(value.tolist(), what, notes)
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return _plain(value.item(), what, notes)
     if isinstance(value, bytes):
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError:
+            notes.append(f"{what} is changed: it is no UTF-8, and each byte a letter of Latin-1")
             return value.decode("latin-1")
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item, what, notes) for item in value]
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item, what, notes) for key, item in value.items()}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise ValueError(f"a {type(value).__name__} is no JSON value")

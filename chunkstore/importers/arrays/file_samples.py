@@ -42,6 +42,8 @@ class FileSamples:
         Returns for each path the arrays of its sample by name, or the error that it met.
     provenance, notes, identity
         See `chunkstore.importers.arrays.samples.ArraySamples`.
+    problems
+        Files that are known to be bad.
     close
         Called at the end.
 
@@ -49,6 +51,9 @@ class FileSamples:
     -----
     Threads: `read` is safe in several if ``load`` is.
     """
+
+    # Files of a folder lie in the order of their names, often class after class.
+    is_shuffled_by_default = True
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class FileSamples:
         provenance: Mapping[str, Any],
         notes: Sequence[str] = (),
         identity: str = "",
+        problems: Sequence[ChunkStoreError] = (),
         close: Callable[[], None] = lambda: None,
     ) -> None:
         if NAME in specs:
@@ -70,14 +76,18 @@ class FileSamples:
         self.name = name
         self.num_samples = len(paths)
         self._paths = paths
-        self._names = np.array(names, np.str_)
+        # As they are: an array would give each the room of the longest.
+        self._names = names
         self._load = load
         self._close = close
-        self.specs = check_specs({**specs, NAME: ArraySpec(self._names.dtype)})
+        longest = max(map(len, names), default=1) or 1
+        self._name_dtype = np.dtype(f"U{longest}")
+        self.specs = check_specs({**specs, NAME: ArraySpec(self._name_dtype)})
         self.unaligned: dict[str, Any] = {}
         self.attributes: dict[str, Any] = {}
         self.provenance = dict(provenance)
         self.notes = tuple(notes)
+        self.problems = tuple(problems)
         self.block_length = None
         digest = hashlib.blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=16)
         for path in paths:
@@ -124,11 +134,11 @@ class FileSamples:
             except Exception as error:
                 if not skips or is_of_machine(error):
                     raise
-                skipped.append(Skipped(number, str(self._names[number]), _reason(error)))
+                skipped.append(Skipped(number, self._names[number], _reason(error)))
             else:
                 good.append(number)
         kept = {name: values[: len(good)] for name, values in arrays.items()}
-        kept[NAME] = self._names[good]
+        kept[NAME] = np.array([self._names[number] for number in good], self._name_dtype)
         return Block(kept, skipped, notes=self.notes if 0 in wanted else ())
 
     def _store(self, sample: Loaded, arrays: Mapping[str, NDArray[Any]], i: int, path: str) -> None:
@@ -154,16 +164,28 @@ def checked(
     ValueError
         Another shape, or another dtype; text may be shorter than the array's.
     """
-    native = values.dtype.newbyteorder("=")
-    is_same = native == dtype or (
-        native.kind == dtype.kind and native.kind in "US" and native.itemsize <= dtype.itemsize
-    )
-    if values.shape != shape or not is_same:
+    if values.shape != shape or not holds(dtype, values.dtype):
         raise ValueError(
-            f"{path}: array {name!r} has shape {values.shape} and dtype {native}, expected shape "
-            f"{shape} and dtype {dtype} as in the first file"
+            f"{path}: array {name!r} has shape {values.shape} and dtype "
+            f"{values.dtype.newbyteorder('=')}, expected shape {shape} and dtype {dtype} as in the "
+            "first file"
         )
     return values
+
+
+def holds(dtype: np.dtype[Any], given: np.dtype[Any]) -> bool:
+    """Return whether an array holds values of another type as they are: the same, or shorter text.
+
+    Examples
+    --------
+    >>> u5, u3, i4 = np.dtype("U5"), np.dtype("U3"), np.dtype("i4")
+    >>> holds(u5, u3), holds(u3, u5), holds(i4, np.dtype(">i4")), holds(i4, np.dtype("i8"))
+    (True, False, True, False)
+    """
+    native = given.newbyteorder("=")
+    return native == dtype or (
+        native.kind == dtype.kind and native.kind in "US" and native.itemsize <= dtype.itemsize
+    )
 
 
 def _reason(error: Exception) -> str:

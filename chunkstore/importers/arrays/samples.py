@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from chunkstore.errors import ChunkStoreError
+
 _CACHE_NBYTES: Final = 32 << 20
 # Columns that are no larger are read whole when samples are wanted in a random order.
 _IN_MEMORY_NBYTES: Final = 64 << 20
 _MOST_LISTED: Final = 20
+# Samples that have no elements: no bytes of the source bound how many there are.
+_MOST_EMPTY: Final = 1 << 24
 _MOST_BESIDE_NBYTES: Final = 256 << 20
 
 
@@ -58,6 +62,10 @@ class ArraySamples:
     -----
     Threads: `read` is safe in several. Close it, or use it in a ``with`` block.
     """
+
+    is_shuffled_by_default = False
+    # What is bad in an array is found when it is read, and cannot be left out.
+    problems: tuple[ChunkStoreError, ...] = ()
 
     def __init__(
         self,
@@ -275,4 +283,10 @@ def _common_length(name: str, columns: Mapping[str, Column]) -> int:
             + "\n  ".join([*shown[:_MOST_LISTED], *more])
             + "\nChoose with arrays=, and name those that are no samples in beside="
         )
-    return lengths.pop()
+    length = lengths.pop()
+    if length > _MOST_EMPTY and not any(column.sample_nbytes for column in columns.values()):
+        place = next(iter(columns.values())).place
+        raise ValueError(
+            f"{place} claims {length} samples of no bytes each; at most {_MOST_EMPTY} are taken"
+        )
+    return length

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from chunkstore.errors import ChunkStoreError, CorruptionError, UnsupportedError
-from chunkstore.importers.arrays.column import Column
+from chunkstore.errors import CorruptionError, UnsupportedError
+from chunkstore.importers.arrays.column import Column, decoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +37,8 @@ class TextColumn(Column):
         See `Column`.
     identity
         What tells the array from others.
+    least
+        Characters that there is room for, also where the longest text has fewer.
 
     Raises
     ------
@@ -57,12 +59,13 @@ class TextColumn(Column):
         *,
         chunk_length: int = 1,
         identity: str = "",
+        least: int = 1,
         attributes: dict[str, Any] | None = None,
     ) -> None:
         self.place = place
         self._read_objects = read_objects
         self._identity = identity
-        longest = 1
+        longest = least
         step = max(chunk_length, _STEP_SAMPLES // chunk_length * chunk_length)
         for start in range(0, shape[0] if shape else 0, step):
             texts = self._texts(start, min(start + step, shape[0]))
@@ -87,15 +90,8 @@ class TextColumn(Column):
         out[...] = np.array(texts, self.dtype).reshape(out.shape)
 
     def _texts(self, start: int, stop: int) -> list[str]:
-        try:
+        with decoding(self.place, start, stop):
             values = np.asarray(self._read_objects(start, stop), object)
-        except (ChunkStoreError, MemoryError):
-            raise
-        except Exception as error:
-            raise CorruptionError(
-                f"{self.place}: samples [{start}, {stop}) cannot be read: "
-                f"{type(error).__name__}: {error}"
-            ) from error
         per_sample = max(1, values.size // max(1, stop - start))
         return [
             checked_text(value, self.place, start + i // per_sample)

@@ -213,6 +213,11 @@ class ImportPlan:
     lost: tuple[Lost, ...]
     notes: tuple[str, ...]
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether nothing would be imported."""
+        return bool(self.refused)
+
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
         return {

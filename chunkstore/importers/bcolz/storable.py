@@ -18,7 +18,12 @@ _RESERVED_PREFIX: Final = "bcolz "
 
 
 def storable(
-    attributes: dict[str, Any], whose: str, notes: list[str], *, reserved: tuple[str, ...] = ()
+    attributes: dict[str, Any],
+    whose: str,
+    notes: list[str],
+    *,
+    reserved: tuple[str, ...] = (),
+    prefix: str = _RESERVED_PREFIX,
 ) -> dict[str, Any]:
     """Return attributes in a form that a file can hold.
 
@@ -32,6 +37,8 @@ def storable(
         Gets a sentence for each value that is changed or left out.
     reserved
         Names that the file uses itself, besides its format's.
+    prefix
+        Stands before an attribute that has such a name.
 
     Examples
     --------
@@ -47,7 +54,7 @@ def storable(
         changes: list[str] = []
         name = _text(key, changes)
         if name in (OWN_ATTRIBUTES, *reserved):
-            name = _RESERVED_PREFIX + name
+            name = prefix + name
             changes.append(f"the name belongs to the file; it is called {name!r} there")
         try:
             stored = _value(value, changes, depth=0)

@@ -22,7 +22,7 @@ from chunkstore.container.checksum import crc32
 from chunkstore.errors import ChunkStoreError, FormatError, UnsupportedError, system_call_error
 from chunkstore.importers.images.conversion import check_mask
 from chunkstore.importers.images.header import open_image
-from chunkstore.importers.images.listing import is_special
+from chunkstore.importers.images.walking import is_special
 from chunkstore.importers.machine import is_of_machine
 from chunkstore.importing.ahead import iter_ahead
 from chunkstore.importing.losses import listed

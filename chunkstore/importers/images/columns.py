@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 
-from chunkstore.importers.images.listing import IMAGE_SUFFIXES, Label, Y, check_class_names
+from chunkstore.importers.images.listing import Label, Y, check_class_names
+from chunkstore.importers.images.walking import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -86,7 +86,7 @@ def decode_image_into(
             image = _as_sixteen_bit(image, conversion, transparent)
         else:
             image = _converted(image, header, conversion)
-        _place_into(image, out, placement, resample=geometry.resample, pad_value=geometry.pad_value)
+        place_into(image, out, placement, resample=geometry.resample, pad_value=geometry.pad_value)
     except DECODER_ERRORS as error:
         raise damaged(error, path) from error
     return header
@@ -131,7 +131,7 @@ def decode_mask_into(
             image = Image.fromarray(np.asarray(image).astype(np.uint8))
         image = _upright(image, header)
         placement = geometry.placement(header.height, header.width)
-        _place_into(image, out[..., None], placement, resample="nearest", pad_value=pad_value)
+        place_into(image, out[..., None], placement, resample="nearest", pad_value=pad_value)
     except DECODER_ERRORS as error:
         raise damaged(error, path) from error
     return header
@@ -230,7 +230,7 @@ def _converted(image: Image.Image, header: Header, conversion: Conversion) -> Im
     return image if image.mode == mode else image.convert(mode)
 
 
-def _place_into(
+def place_into(
     image: Image.Image,
     out: NDArray[Any],
     placement: Placement,
@@ -238,7 +238,19 @@ def _place_into(
     resample: str,
     pad_value: int,
 ) -> None:
-    """Resize an image and put it into a sample of shape ``(height, width, channels)``."""
+    """Resize an image and put it into a sample.
+
+    Parameters
+    ----------
+    image
+        Of any mode that Pillow resizes.
+    out
+        Shape ``(height, width, channels)``; filled.
+    placement
+        Of the image in the sample.
+    resample, pad_value
+        See `chunkstore.importers.images.geometry.Geometry`.
+    """
     height, width = placement.resized
     if image.size != (width, height):
         image = image.resize((width, height), _FILTERS[resample])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
@@ -14,8 +13,9 @@ from chunkstore.importers.images.columns import (
     find_column,
     read_label,
 )
-from chunkstore.importers.images.listing import IMAGE_SUFFIXES, Label, Listing
+from chunkstore.importers.images.listing import Label, Listing
 from chunkstore.importers.images.manifest_lines import join_line, read_lines
+from chunkstore.importers.images.walking import IMAGE_SUFFIXES
 from chunkstore.importing.losses import listed
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def list_manifest(
     base = os.path.dirname(place) if root is None else os.fspath(root)
     lines = read_lines(place, delimiter=delimiter)
     num_columns = max(map(len, lines.cells))
+    if not num_columns:
+        raise FormatError(f"no line is a row; line {lines.numbers[0]}: {lines.wrong[0]}", place)
     first = lines.cells[0]
     notes = []
     head: list[str] | None = None
@@ -97,6 +99,7 @@ def list_manifest(
         notes=notes,
         provenance={
             "root": base,
+            "delimiter": lines.delimiter,
             "header": head,
             "path_column": column,
             "labels": {label.name: list(label.columns) for label in wanted},
@@ -176,24 +179,17 @@ def write_manifest(
         "utf-8", "surrogateescape"
     )
     target = Path(path)
+    # Beside it, so that the manifest is there whole or not at all.
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         try:
-            with open(descriptor, "wb") as file:
-                file.write(content)
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, target)
+            temporary.write_bytes(content)
+            temporary.replace(target)
         except BaseException:
-            os.unlink(temporary)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise system_call_error(error, "the manifest cannot be written", str(path)) from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _manifest_lines(listing: Listing, numbers: Sequence[int]) -> Iterator[str]:

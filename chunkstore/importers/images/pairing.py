@@ -3,19 +3,63 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from chunkstore.errors import FormatError
 from chunkstore.importers.images.listing import list_images
 from chunkstore.importing.losses import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from chunkstore.importers.images.listing import Listing
+    from chunkstore.importers.images.listing import Layout, Listing
 
 MASK: Final = "mask"
 _MAX_NOTED: Final = 10
+
+
+def list_images_with_masks(
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    layout: Layout = "auto",
+    class_names: Sequence[str] | None = None,
+    masks: str | os.PathLike[str] | None = None,
+    mask_ending: str = "",
+) -> Listing:
+    """Return the images of a source, with their masks if there are any.
+
+    Parameters
+    ----------
+    source, layout, class_names, masks, mask_ending
+        See `chunkstore.import_images`.
+
+    Raises
+    ------
+    ValueError, ChunkStoreError
+        See `chunkstore.importers.images.listing.list_images`.
+    """
+    if masks is None and mask_ending:
+        raise ValueError(f"mask_ending={mask_ending!r} goes with masks=")
+    is_beside = bool(mask_ending) and _is_same(source, masks)
+    listing = list_images(
+        source,
+        layout=layout,
+        class_names=class_names,
+        # Masks that lie beside their images are no images.
+        is_image=lambda name: not (is_beside and os.path.splitext(name)[0].endswith(mask_ending)),
+    )
+    if masks is not None:
+        pair_masks(listing, masks, ending=mask_ending)
+    return listing
+
+
+def _is_same(source: Any, masks: Any) -> bool:
+    return (
+        isinstance(source, str | os.PathLike)
+        and os.path.isdir(source)
+        and os.path.isdir(masks)
+        and os.path.samefile(source, masks)
+    )
 
 
 def pair_masks(listing: Listing, folder: str | os.PathLike[str], *, ending: str = "") -> None:

@@ -5,27 +5,28 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chunkstore.errors import ChunkStoreError
 from chunkstore.importers.images.checking import describe_problems
-from chunkstore.importers.images.importing import (
+from chunkstore.importers.images.manifest import list_manifest
+from chunkstore.importers.images.pairing import list_images_with_masks
+from chunkstore.importers.images.pillow import quiet_pillow
+from chunkstore.importers.images.preparing import (
     ImageOptions,
     Prepared,
-    check_options,
     check_written_manifest,
-    list_images_with_masks,
     prepare,
 )
-from chunkstore.importers.images.manifest import list_manifest
-from chunkstore.importers.images.pillow import quiet_pillow
 from chunkstore.importing.parts import check_parts
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from chunkstore.importers.images.listing import Listing
 
 _MAX_SIZES = 10
 
@@ -77,62 +78,41 @@ class ImagePlan:
         return asdict(self)
 
 
-def plan_images(
-    source: Any,
-    out: str | os.PathLike[str],
-    *,
-    layout: Any = "auto",
-    class_names: Any = None,
-    masks: Any = None,
-    mask_ending: str = "",
-    **options: Unpack[ImageOptions],
-) -> ImagePlan:
+def plan_images(source: Any, out: str | os.PathLike[str], **arguments: Any) -> ImagePlan:
     """Return what `chunkstore.import_images` would do with the same arguments.
 
     Raises
     ------
-    ValueError, ChunkStoreError
+    ValueError, TypeError, ChunkStoreError
         See `chunkstore.import_images`; problems of single files are in the plan.
     """
-    check_options(options)
-    with quiet_pillow():
-        listing = list_images_with_masks(
-            source, layout=layout, class_names=class_names, masks=masks, mask_ending=mask_ending
-        )
-        return _plan_of(prepare(listing, kind="images", **options), out)
+    return _plan("images", list_images_with_masks, source, out, arguments)
 
 
-def plan_csv(
-    manifest: Any,
-    out: str | os.PathLike[str],
-    *,
-    root: Any = None,
-    delimiter: str | None = None,
-    header: Any = "auto",
-    path_column: str | int = 0,
-    labels: Mapping[str, str | int] | None = None,
-    class_names: Any = None,
-    **options: Unpack[ImageOptions],
-) -> ImagePlan:
+def plan_csv(manifest: Any, out: str | os.PathLike[str], **arguments: Any) -> ImagePlan:
     """Return what `chunkstore.import_csv` would do with the same arguments.
 
     Raises
     ------
-    ValueError, KeyError, ChunkStoreError
+    ValueError, KeyError, TypeError, ChunkStoreError
         See `chunkstore.import_csv`; problems of single lines and files are in the plan.
     """
-    check_options(options)
+    return _plan("csv", list_manifest, manifest, out, arguments)
+
+
+def _plan(
+    kind: str,
+    list_source: Callable[..., Listing],
+    source: Any,
+    out: str | os.PathLike[str],
+    arguments: Mapping[str, Any],
+) -> ImagePlan:
+    """Return what is there, for either kind of source."""
+    common = ImageOptions.__annotations__
+    own = {name: value for name, value in arguments.items() if name not in common}
+    options = {name: value for name, value in arguments.items() if name in common}
     with quiet_pillow():
-        listing = list_manifest(
-            manifest,
-            root=root,
-            delimiter=delimiter,
-            header=header,
-            path_column=path_column,
-            labels=labels,
-            class_names=class_names,
-        )
-        return _plan_of(prepare(listing, kind="csv", **options), out)
+        return _plan_of(prepare(list_source(source, **own), kind=kind, **options), out)
 
 
 def _plan_of(prepared: Prepared, out: str | os.PathLike[str]) -> ImagePlan:

@@ -7,8 +7,9 @@ import pytest
 
 import chunkstore as cs
 from chunkstore.importers.arrays.column import ForeignColumn
+from chunkstore.importers.arrays.options import plan_source
 from chunkstore.importers.arrays.samples import ArraySamples
-from chunkstore.importers.npy import plan_npy
+from chunkstore.importers.npy import open_npy
 from tests.support import require
 
 
@@ -30,7 +31,7 @@ REFUSED = {
 @pytest.mark.parametrize("options", REFUSED.values(), ids=REFUSED.keys())
 def test_the_dry_run_refuses_what_the_import_refuses(tmp_path, source, options):
     out = tmp_path / "out"
-    plan = plan_npy(source, out, **options)
+    plan = plan_source(open_npy, source, out, **options)
     assert not out.exists()
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - its text is compared below
         cs.import_npy(source, out, **options)
@@ -38,7 +39,7 @@ def test_the_dry_run_refuses_what_the_import_refuses(tmp_path, source, options):
 
 
 def test_the_dry_run_of_a_split_takes_a_folder_that_is_not_there(tmp_path, source):
-    plan = plan_npy(source, tmp_path / "out", split={"a": 0.5, "b": 0.5}, shuffle=True)
+    plan = plan_source(open_npy, source, tmp_path / "out", split={"a": 0.5, "b": 0.5}, shuffle=True)
     assert plan.refused == ()
     assert not (tmp_path / "out").exists()
 

@@ -126,6 +126,15 @@ def test_links_are_followed_and_one_to_a_folder_above_is_not_followed_for_ever(t
     assert listing.notes == ["left out, links to folders that are listed already: a/up/, c/"]
 
 
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="no links here")
+def test_a_class_folder_that_is_a_link_to_another_one_is_told_as_such(tmp_path):
+    root = touch(tmp_path / "root", "a/1.png", "z/1.png")
+    (root / "zz").symlink_to(root / "z")
+    with pytest.raises(ValueError, match=r"'zz' is a link to a folder whose images are listed"):
+        list_images(root)
+    assert list_images(root, class_names=["a", "z"]).names == ["a/1.png", "z/1.png"]
+
+
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=8)
 
 

@@ -247,6 +247,19 @@ def test_a_written_manifest_says_the_same_again(tmp_path_factory, data):
         assert again.labels[name].class_names == label.class_names
 
 
+def test_a_manifest_without_line_feeds_is_told_as_such(tmp_path):
+    (tmp_path / "list.csv").write_bytes(b"a.png,1\rb.png,2\r")
+    with pytest.raises(cs.FormatError, match=r"line 1: the line holds a carriage return"):
+        list_manifest(tmp_path / "list.csv")
+
+
+def test_a_written_manifest_has_the_permissions_of_any_new_file(tmp_path):
+    listing = Listing("s", str(tmp_path), ["a.png"], [str(tmp_path / "a.png")])
+    write_manifest(tmp_path / "list.csv", listing, [0], overwrite=False)
+    (tmp_path / "other").touch()
+    assert (tmp_path / "list.csv").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_a_manifest_replaces_no_other_file_unless_told(tmp_path):
     listing = Listing("s", str(tmp_path), ["a.png"], [str(tmp_path / "a.png")])
     path = tmp_path / "list.csv"

@@ -307,9 +307,7 @@ def test_many_compressed_files_take_the_memory_of_few(tmp_path, shuffle, monkeyp
     cs.import_npy(folder, tmp_path / "warm.zarr.zip", arrays=["x"], threads=1, verify=False)
     tracemalloc.start()
     try:
-        with open_npy(
-            folder, tmp_path / "a.zarr.zip", arrays=["x"], beside=(), stack=False, skips=False
-        ) as samples:
+        with open_npy(folder, arrays=["x"]) as samples:
             numbers = np.arange(320)
             if shuffle:
                 numbers = np.random.default_rng(0).permutation(numbers)

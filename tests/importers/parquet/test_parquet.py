@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -272,3 +273,63 @@ def test_a_list_column_whose_first_list_is_empty_or_missing_is_refused(tmp_path,
         cs.import_parquet(tmp_path / "a.parquet", tmp_path / "o.zarr.zip")
     cs.import_parquet(tmp_path / "a.parquet", tmp_path / "o.zarr.zip", arrays=["b"])
     assert cs.load(tmp_path / "o.zarr.zip")["b"].tolist() == [1, 2]
+
+
+def told_table(values, dtype, **more):
+    """Return a table that says of its column what an export of ours would."""
+    told = json.dumps({"dtype": dtype, **more})
+    field = pa.field("a", values.type, metadata={"chunkstore": told})
+    return pa.table([values], schema=pa.schema([field]))
+
+
+def test_lists_of_text_become_arrays_of_text(tmp_path):
+    texts = [[["a", "bc"], ["", "ü"]], [["d", "e"], ["f", "g"]]]
+    fixed = pa.list_(pa.list_(pa.string(), 2), 2)
+    pq.write_table(pa.table({"t": texts, "f": pa.array(texts, fixed)}), tmp_path / "a.parquet")
+    cs.import_parquet(tmp_path / "a.parquet", tmp_path / "a.zarr.zip")
+    loaded = cs.load(tmp_path / "a.zarr.zip")
+    assert loaded["t"].tolist() == loaded["f"].tolist() == texts
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ([["a", "b"], ["c"]], "row 1 has a list of 1 values, the first row 2"),
+        ([["a", "b"], ["c", None]], "column 't': sample 1 is missing"),
+        ([["a", "b"], None], "the value of row 1 is missing"),
+    ],
+    ids=["length", "text", "list"],
+)
+def test_lists_of_text_that_are_no_array_are_named_by_row(tmp_path, texts, message):
+    pq.write_table(pa.table({"t": texts}), tmp_path / "a.parquet")
+    with pytest.raises((cs.FormatError, cs.UnsupportedError), match=message):
+        cs.import_parquet(tmp_path / "a.parquet", tmp_path / "a.zarr.zip")
+
+
+def test_what_a_column_says_of_itself_holds_only_where_it_fits(tmp_path):
+    seconds = pa.array([3600, 7200], pa.timestamp("s"))
+    whole = told_table(seconds, "<M8[h]", attributes={"unit": "h"})
+    feather.write_feather(whole, tmp_path / "a.arrow")
+    cs.import_parquet(tmp_path / "a.arrow", tmp_path / "a.zarr.zip")
+    with cs.open(tmp_path / "a.zarr.zip") as store:
+        assert store["a"][...].tolist() == np.array([1, 2], "M8[h]").tolist()
+        assert (str(store["a"].dtype), store["a"].attributes) == ("datetime64[h]", {"unit": "h"})
+    odd = told_table(pa.array([3600, 7201], pa.timestamp("s")), "<M8[h]")
+    feather.write_feather(odd, tmp_path / "b.arrow")
+    with pytest.raises(cs.CorruptionError, match="row 1 is no whole number of the unit of datetim"):
+        cs.import_parquet(tmp_path / "b.arrow", tmp_path / "b.zarr.zip")
+    for i, dtype in enumerate(["<m8[h]", "<U3", "no", 5, None]):
+        feather.write_feather(told_table(seconds, dtype), tmp_path / f"{i}.arrow")
+        cs.import_parquet(tmp_path / f"{i}.arrow", tmp_path / f"{i}.zarr.zip")
+        assert cs.load(tmp_path / f"{i}.zarr.zip")["a"].dtype == np.dtype("M8[s]")
+
+
+def test_attributes_that_all_files_have_alike_come_over(tmp_path):
+    for i in range(2):
+        about = json.dumps({"by": "me", "part": i})
+        table = pa.table({"n": [i]}).replace_schema_metadata({"chunkstore": about})
+        pq.write_table(table, tmp_path / f"{i}.parquet")
+    cs.import_parquet(tmp_path, tmp_path / "a.zarr.zip")
+    with cs.open(tmp_path / "a.zarr.zip") as store:
+        assert (store.attributes["by"], "part" in store.attributes) == ("me", False)
+        assert store.attributes["import"]["types"] == {"n": "int64"}
