@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from chunkstore.format.blosc import BLOSC_CODECS, SHUFFLES, BloscCodec, Shuffle
+from chunkstore.format.blosc import BLOSC_CODECS, MAX_TYPESIZE, SHUFFLES, BloscCodec, Shuffle
 from chunkstore.format.chain import CodecChain, Endian
 from chunkstore.format.gzip import GzipCodec
 
@@ -28,7 +28,14 @@ CODEC_NAMES: Final = (*BLOSC_CODECS, "gzip", "raw")
 LEVELS: Final = range(10)
 
 
-def default_codecs(dtype: np.dtype[Any], *, codec: str, level: int, shuffle: Shuffle) -> CodecChain:
+def default_codecs(
+    dtype: np.dtype[Any],
+    *,
+    codec: str,
+    level: int,
+    shuffle: Shuffle,
+    typesize: int | None = None,
+) -> CodecChain:
     """Return the chain that we write.
 
     Parameters
@@ -41,13 +48,17 @@ def default_codecs(dtype: np.dtype[Any], *, codec: str, level: int, shuffle: Shu
         One of `LEVELS`; of no meaning for ``"raw"``.
     shuffle
         Of Blosc, one of `SHUFFLES`; of no meaning for others.
+    typesize
+        Bytes that shuffling takes for one element, a multiple of the dtype's; None for those. The
+        colours of a pixel that lie side by side are one element to it with 3.
 
     Raises
     ------
     ValueError
-        Another name or level.
+        Another name, level or typesize.
     """
     _check(codec, CODEC_NAMES, level)
+    typesize = _checked_typesize(typesize, dtype)
     if shuffle not in SHUFFLES:
         raise ValueError(f"shuffle must be one of {', '.join(SHUFFLES)}; got {shuffle!r}")
     endian: Endian | None = None if dtype.itemsize == 1 else "little"
@@ -55,30 +66,33 @@ def default_codecs(dtype: np.dtype[Any], *, codec: str, level: int, shuffle: Shu
         return CodecChain(dtype, endian)
     if codec == "gzip":
         return CodecChain(dtype, endian, (GzipCodec(level),))
-    return CodecChain(dtype, endian, (BloscCodec(codec, level, shuffle, dtype.itemsize),))
+    return CodecChain(dtype, endian, (BloscCodec(codec, level, shuffle, typesize),))
 
 
-def smallest_shuffle(chunk: NDArray[Any], *, codec: str, level: int) -> Shuffle:
+def smallest_shuffle(
+    chunk: NDArray[Any], *, codec: str, level: int, typesize: int | None = None
+) -> Shuffle:
     """Return the shuffle that makes a chunk smallest; of equal ones the simplest.
 
     Parameters
     ----------
     chunk
         At least one element.
-    codec, level
-        Of Blosc.
+    codec, level, typesize
+        Of Blosc, see `default_codecs`.
 
     Raises
     ------
     ValueError
-        Another codec or level.
+        Another codec, level or typesize.
     """
     _check(codec, BLOSC_CODECS, level)
+    typesize = _checked_typesize(typesize, chunk.dtype)
     # Byte shuffle moves nothing in elements of one byte.
-    candidates = [shuffle for shuffle in SHUFFLES if shuffle != "byte" or chunk.dtype.itemsize > 1]
+    candidates = [shuffle for shuffle in SHUFFLES if shuffle != "byte" or typesize > 1]
     data = np.ascontiguousarray(chunk).reshape(-1).view(np.uint8).data
     sizes = {
-        shuffle: len(BloscCodec(codec, level, shuffle, chunk.dtype.itemsize).encode(data))
+        shuffle: len(BloscCodec(codec, level, shuffle, typesize).encode(data))
         for shuffle in candidates
     }
     return min(candidates, key=sizes.__getitem__)
@@ -89,3 +103,14 @@ def _check(codec: str, allowed: tuple[str, ...], level: int) -> None:
         raise ValueError(f"codec must be one of {', '.join(allowed)}; got {codec!r}")
     if isinstance(level, bool) or level not in LEVELS:
         raise ValueError(f"level must be a whole number from 0 to {LEVELS[-1]}, got {level!r}")
+
+
+def _checked_typesize(typesize: int | None, dtype: np.dtype[Any]) -> int:
+    if typesize is None:
+        return dtype.itemsize
+    if not 1 <= typesize <= MAX_TYPESIZE or typesize % dtype.itemsize:
+        raise ValueError(
+            f"typesize must be a multiple of the {dtype.itemsize} bytes of {dtype}, from 1 to "
+            f"{MAX_TYPESIZE}; got {typesize!r}"
+        )
+    return typesize

@@ -21,13 +21,15 @@ import dask.array
 import numpy as np
 
 from chunkstore.errors import ExistingFileError
+from chunkstore.format.choosing import choose_codec
 from chunkstore.format.codecs import smallest_shuffle
 from chunkstore.format.stored_dtype import to_stored
 from chunkstore.progress import progress_bar
+from chunkstore.settings import DEFAULT_CODEC, DEFAULT_LEVEL
 from chunkstore.store.creating import create
 from chunkstore.store.merging import merge
 from chunkstore.store.saving import save
-from chunkstore.store.spec import ArraySpec, choose_chunk_lengths, storage_options
+from chunkstore.store.spec import AUTO, ArraySpec, choose_chunk_lengths, storage_options
 
 if TYPE_CHECKING:
     import os
@@ -167,28 +169,31 @@ def _common_length(arrays: Mapping[str, Any]) -> int:
 
 def _decided_specs(arrays: Mapping[str, Any], storage: Storage) -> dict[str, ArraySpec]:
     """Return specs that leave nothing to the parts: chunk lengths, codecs and shuffles."""
+    is_auto = storage.codec == AUTO
+    given: dict[str, Any] = {} if is_auto else {"codec": storage.codec, "level": storage.level}
     specs = {
-        name: ArraySpec(array.dtype, array.shape[1:], codec=storage.codec, level=storage.level)
-        for name, array in arrays.items()
+        name: ArraySpec(array.dtype, array.shape[1:], **given) for name, array in arrays.items()
     }
     lengths = choose_chunk_lengths(specs, target_nbytes=storage.chunk_nbytes)
     specs = {name: replace(spec, chunk_length=lengths[name]) for name, spec in specs.items()}
-    if storage.shuffle != "auto" or storage.codec in ("raw", "gzip"):
+    if not is_auto and (storage.shuffle != "auto" or storage.codec in ("raw", "gzip")):
         return {name: replace(spec, shuffle=storage.shuffle) for name, spec in specs.items()}
     firsts = dask.compute({name: array[: lengths[name]] for name, array in arrays.items()})[0]
     return {
-        name: replace(
-            spec,
-            shuffle=smallest_shuffle(
-                to_stored(np.ascontiguousarray(firsts[name])),
-                codec=storage.codec,
-                level=storage.level,
-            )
-            if firsts[name].size
-            else "none",
-        )
+        name: replace(spec, **_decided(to_stored(np.ascontiguousarray(firsts[name])), storage))
         for name, spec in specs.items()
     }
+
+
+def _decided(first: NDArray[Any], storage: Storage) -> dict[str, Any]:
+    """Return what the first chunk of an array decides, as a writer would."""
+    is_auto = storage.codec == AUTO
+    if not first.size:
+        default = {"codec": DEFAULT_CODEC, "level": DEFAULT_LEVEL} if is_auto else {}
+        return {**default, "shuffle": "none"}
+    if is_auto:
+        return choose_codec(first, shuffle=storage.shuffle).options
+    return {"shuffle": smallest_shuffle(first, codec=storage.codec, level=storage.level)}
 
 
 def _write_parts(

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chunkstore.format.choosing import choose_codec
 from chunkstore.format.codecs import CodecChain, default_codecs, smallest_shuffle
 from chunkstore.format.grid import ChunkKeyEncoding
 from chunkstore.format.metadata import ArrayMetadata
 from chunkstore.format.stored_dtype import stored_form, to_stored
+from chunkstore.settings import DEFAULT_CODEC, DEFAULT_LEVEL
 from chunkstore.store.chunk_table import ChunkPlaces
 from chunkstore.store.encoding import EncodedEntry
 from chunkstore.store.node import OWN_ATTRIBUTES
+from chunkstore.store.spec import AUTO
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +40,9 @@ class ArrayWriter:
     chunk_length
         Samples in a chunk.
     codec, level, shuffle
-        How its chunks are encoded; shuffle ``"auto"`` is decided by the first chunk.
+        How its chunks are encoded; codec and shuffle ``"auto"`` are decided by the first chunk.
+    typesize
+        Bytes of an element as shuffling sees it, None for those of the stored type.
     aligned
         Whether axis 0 counts the file's samples.
     """
@@ -51,6 +56,7 @@ class ArrayWriter:
         codec: str,
         level: int,
         shuffle: str,
+        typesize: int | None = None,
         aligned: bool,
     ) -> None:
         self.name = name
@@ -59,6 +65,7 @@ class ArrayWriter:
         self.aligned = aligned
         self.num_samples = 0
         self._codec, self._level, self._shuffle = codec, level, shuffle
+        self._typesize = typesize
         self._stored_dtype, trailing, self._descriptor = stored_form(spec.dtype)
         self._stored_sample_shape = (*spec.sample_shape, *trailing)
         self.codecs: CodecChain | None = None
@@ -174,7 +181,7 @@ class ArrayWriter:
         Without samples nothing is decided: the first ones will.
         """
         if self.codecs is None and self._pending is not None and self._num_pending:
-            self._decide_shuffle(self._pending)
+            self._decide_codecs(self._pending, self._num_pending)
         if self.codecs is None and self.num_samples:
             self.codecs = self._provisional_codecs()
         return self.codecs or self._provisional_codecs()
@@ -184,8 +191,11 @@ class ArrayWriter:
         shuffle: Any = self._shuffle
         if shuffle == "auto":
             shuffle = "none" if self._stored_dtype.itemsize == 1 else "byte"
+        codec, level = self._codec, self._level
+        if codec == AUTO:
+            codec, level = DEFAULT_CODEC, DEFAULT_LEVEL
         return default_codecs(
-            self._stored_dtype, codec=self._codec, level=self._level, shuffle=shuffle
+            self._stored_dtype, codec=codec, level=level, shuffle=shuffle, typesize=self._typesize
         )
 
     def metadata(self) -> ArrayMetadata:
@@ -246,7 +256,7 @@ class ArrayWriter:
 
     def _submit(self, chunk: NDArray[Any], pipeline: ChunkPipeline, *, reuse: bool) -> None:
         if self.codecs is None:
-            self._decide_shuffle(chunk)
+            self._decide_codecs(chunk, len(chunk))
         chunk_index = self.num_samples // self.chunk_length
         pipeline.submit(
             self._key(chunk_index),
@@ -260,12 +270,21 @@ class ArrayWriter:
         key = _CHUNK_KEYS.key((chunk_index,) + (0,) * len(self._stored_sample_shape))
         return f"{self.name}/{key}" if self.name else key
 
-    def _decide_shuffle(self, chunk: NDArray[Any]) -> None:
-        """Fix the codecs by what is smallest on the first samples."""
-        if self._shuffle == "auto" and self._codec not in ("raw", "gzip"):
-            shuffle = smallest_shuffle(chunk, codec=self._codec, level=self._level)
+    def _decide_codecs(self, chunk: NDArray[Any], count: int) -> None:
+        """Fix what is left open by the first samples, ``count`` of which are in a chunk."""
+        if self._codec == AUTO:
+            choice = choose_codec(chunk[:count], shuffle=self._shuffle, typesize=self._typesize)
+            self.codecs = default_codecs(self._stored_dtype, **choice.options)
+        elif self._shuffle == "auto" and self._codec not in ("raw", "gzip"):
+            shuffle = smallest_shuffle(
+                chunk, codec=self._codec, level=self._level, typesize=self._typesize
+            )
             self.codecs = default_codecs(
-                self._stored_dtype, codec=self._codec, level=self._level, shuffle=shuffle
+                self._stored_dtype,
+                codec=self._codec,
+                level=self._level,
+                shuffle=shuffle,
+                typesize=self._typesize,
             )
 
     def _written(self, chunk_index: int, offset: int, encoded_nbytes: int, crc: int) -> None:

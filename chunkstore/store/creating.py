@@ -48,6 +48,7 @@ def create(
     codec: str | None = None,
     level: int | None = None,
     shuffle: str | None = None,
+    typesize: int | None = None,
     chunk_nbytes: int | None = None,
     arrays: Mapping[str, ArraySpec] | None = None,
     attributes: Mapping[str, Any] | None = None,
@@ -62,12 +63,17 @@ def create(
         samples are in ``path + ".partial"``.
     codec
         ``"zstd"`` (default), ``"lz4"``, ``"lz4hc"``, ``"blosclz"``, ``"zlib"`` inside Blosc,
-        ``"gzip"``, or ``"raw"`` for data that is compressed already.
+        ``"gzip"``, or ``"raw"`` for data that is compressed already. ``"auto"`` chooses codec,
+        level, shuffle and typesize of each array by what its first samples become, see
+        `chunkstore.tune` for a choice by measuring.
     level
-        0 to 9, default 1: higher is smaller and slower to write.
+        0 to 9, default 1: higher is smaller and slower to write. Not with ``codec="auto"``.
     shuffle
         ``"none"``, ``"byte"``, ``"bit"``, or ``"auto"`` (default): the smallest on the first
         chunk of each array.
+    typesize
+        Bytes that shuffling takes for one element, in arrays whose samples hold whole ones; by
+        default those of the array's type. 3 brings the colours of interleaved 8-bit RGB apart.
     chunk_nbytes
         Decoded bytes that a chunk of the widest array aims at, default 1 MiB.
     arrays
@@ -97,7 +103,7 @@ def create(
     30
     """
     path = path_of(path)
-    storage = storage_options(codec, level, shuffle, chunk_nbytes)
+    storage = storage_options(codec, level, shuffle, chunk_nbytes, typesize)
     if os.path.exists(path):
         check_is_file(path)
     if os.path.lexists(path) and not overwrite:

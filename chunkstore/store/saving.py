@@ -28,6 +28,7 @@ def save(
     codec: str | None = None,
     level: int | None = None,
     shuffle: str | None = None,
+    typesize: int | None = None,
     chunk_nbytes: int | None = None,
     attributes: Mapping[str, Any] | None = None,
     overwrite: bool = False,
@@ -45,7 +46,7 @@ def save(
         one of its own chunks where these are larger. Must not change during the call.
     unaligned
         Further arrays of any length, for example a mean image.
-    codec, level, shuffle, chunk_nbytes, attributes, overwrite
+    codec, level, shuffle, typesize, chunk_nbytes, attributes, overwrite
         See `chunkstore.create`.
     progress
         Show a bar on stderr; None shows it on a terminal when the work takes over a second.
@@ -91,6 +92,7 @@ def save(
             codec=codec,
             level=level,
             shuffle=shuffle,
+            typesize=typesize,
             chunk_nbytes=chunk_nbytes,
             arrays=specs,
             attributes=attributes,

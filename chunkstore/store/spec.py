@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from chunkstore import settings
+from chunkstore.format.blosc import MAX_TYPESIZE
 from chunkstore.format.codecs import CODEC_NAMES
 from chunkstore.format.stored_dtype import stored_form
 from chunkstore.store.node import METADATA_LIMIT_NBYTES, OWN_ATTRIBUTES
@@ -23,6 +24,8 @@ MAX_ATTRIBUTES_NBYTES = METADATA_LIMIT_NBYTES // 4
 # A chunk may be so many times larger than aimed at, to keep its samples aligned with other chunks.
 _MOST_TARGETS = 8
 SHUFFLES = ("auto", "none", "byte", "bit")
+# Codec and level follow from the first samples, see `chunkstore.format.choosing`.
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class ArraySpec:
         Samples in a chunk; None lets the writer choose.
     attributes
         JSON values that describe the array.
+    typesize
+        Bytes that shuffling takes for one element: a multiple of the type's, of which a sample
+        holds whole ones. None takes the writer's.
 
     Raises
     ------
@@ -62,10 +68,11 @@ class ArraySpec:
     shuffle: str | None = None
     chunk_length: int | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
+    typesize: int | None = None
 
     def __post_init__(self) -> None:
         dtype = np.dtype(self.dtype)
-        stored_form(dtype)  # refuses what cannot be stored
+        stored, _, _ = stored_form(dtype)  # refuses what cannot be stored
         object.__setattr__(self, "dtype", dtype.newbyteorder("="))
         given: Any = self.sample_shape
         if isinstance(given, int | np.integer):
@@ -79,12 +86,21 @@ class ArraySpec:
         if any(n < 0 for n in shape):
             raise ValueError(f"sample_shape must not be negative, got {self.sample_shape}")
         object.__setattr__(self, "sample_shape", shape)
-        if self.codec is not None or self.level is not None:
+        if self.codec == AUTO:
+            check_level_is_open(self.level)
+        elif self.codec is not None or self.level is not None:
             check_codec(
                 settings.DEFAULT_CODEC if self.codec is None else self.codec, self.level or 0
             )
         if self.shuffle is not None:
             check_shuffle(self.shuffle)
+        if self.typesize is not None:
+            check_typesize(self.typesize)
+            if not fits_typesize(self.typesize, stored, self.sample_nbytes):
+                raise ValueError(
+                    f"typesize must be a multiple of {stored.itemsize} bytes that divides the "
+                    f"{self.sample_nbytes} bytes of a sample, got {self.typesize}"
+                )
         length: Any = self.chunk_length
         if length is not None and (not _is_whole(length) or length < 1):
             raise ValueError(f"chunk_length must be at least 1 sample, got {self.chunk_length}")
@@ -105,26 +121,47 @@ class Storage:
     level: int
     shuffle: str
     chunk_nbytes: int
+    typesize: int | None = None
 
     def __post_init__(self) -> None:
         check_codec(self.codec, self.level)
         check_shuffle(self.shuffle)
+        if self.typesize is not None:
+            check_typesize(self.typesize)
         if not 1 <= self.chunk_nbytes <= MAX_CHUNK_NBYTES:
             raise ValueError(
                 f"chunk_nbytes must be in [1, {MAX_CHUNK_NBYTES}], got {self.chunk_nbytes}"
             )
 
+    def typesize_of(self, spec: ArraySpec) -> int | None:
+        """Return the typesize of an array, None for that of its elements.
+
+        That of the file is for arrays whose samples hold whole elements of it: with 3, images of
+        three interleaved colours, and not the labels beside them.
+        """
+        if spec.typesize is not None or self.typesize is None:
+            return spec.typesize
+        stored, _, _ = stored_form(spec.dtype)
+        return self.typesize if fits_typesize(self.typesize, stored, spec.sample_nbytes) else None
+
 
 def storage_options(
-    codec: str | None, level: int | None, shuffle: str | None, chunk_nbytes: int | None
+    codec: str | None,
+    level: int | None,
+    shuffle: str | None,
+    chunk_nbytes: int | None,
+    typesize: int | None = None,
 ) -> Storage:
     """Return the options with the settings in force in place of None."""
     now = settings.current()
+    if (now.codec if codec is None else codec) == AUTO:
+        check_level_is_open(level)
     return Storage(
         now.codec if codec is None else codec,
         now.level if level is None else level,
         now.shuffle if shuffle is None else shuffle,
         now.chunk_nbytes if chunk_nbytes is None else chunk_nbytes,
+        typesize,
     )
 
 
@@ -134,10 +171,31 @@ def _is_whole(value: Any) -> bool:
 
 def check_codec(codec: str, level: int) -> None:
     """Raise ValueError, saying what is allowed, for a codec or level that does not exist."""
-    if codec not in CODEC_NAMES:
-        raise ValueError(f"codec must be one of {', '.join(CODEC_NAMES)}; got {codec!r}")
+    if codec not in (AUTO, *CODEC_NAMES):
+        raise ValueError(f"codec must be one of {', '.join((AUTO, *CODEC_NAMES))}; got {codec!r}")
     if isinstance(level, bool) or not isinstance(level, int) or not 0 <= level <= 9:
         raise ValueError(f"level must be a whole number from 0 to 9, got {level!r}")
+
+
+def check_level_is_open(level: int | None) -> None:
+    """Raise ValueError where a level is given though the codec decides it."""
+    if level is not None:
+        raise ValueError(
+            f"codec='auto' chooses the level as well, so level= is not given with it; got {level!r}"
+        )
+
+
+def check_typesize(typesize: Any) -> None:
+    """Raise ValueError, saying what is allowed, for a typesize that no file can hold."""
+    if not _is_whole(typesize) or not 1 <= typesize <= MAX_TYPESIZE:
+        raise ValueError(
+            f"typesize must be a whole number from 1 to {MAX_TYPESIZE}, got {typesize!r}"
+        )
+
+
+def fits_typesize(typesize: int, stored: np.dtype[Any], sample_nbytes: int) -> bool:
+    """Return whether samples hold whole elements of a typesize, and these whole stored ones."""
+    return typesize % stored.itemsize == 0 and sample_nbytes % typesize == 0
 
 
 def check_shuffle(shuffle: str) -> None:

@@ -24,7 +24,13 @@ from chunkstore.store.samples import (
     iter_blocks,
     spec_of,
 )
-from chunkstore.store.spec import ArraySpec, check_attributes, choose_chunk_lengths
+from chunkstore.store.spec import (
+    AUTO,
+    ArraySpec,
+    check_attributes,
+    check_level_is_open,
+    choose_chunk_lengths,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -191,6 +197,7 @@ class Writer:
         codec: str | None = None,
         level: int | None = None,
         shuffle: str | None = None,
+        typesize: int | None = None,
         chunk_length: int | None = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
@@ -206,8 +213,8 @@ class Writer:
         aligned
             True: one entry a sample, so its length must be `num_samples`. False: any length, for
             example a mean image or class names.
-        codec, level, shuffle, chunk_length, attributes
-            See `chunkstore.create`.
+        codec, level, shuffle, typesize, chunk_length, attributes
+            See `chunkstore.create` and `chunkstore.ArraySpec`.
 
         Raises
         ------
@@ -236,6 +243,7 @@ class Writer:
             shuffle=shuffle,
             chunk_length=chunk_length,
             attributes=dict(attributes or {}),
+            typesize=typesize,
         )
         base = min((writer.chunk_length for writer in others.values()), default=None)
         lengths = choose_chunk_lengths(
@@ -369,13 +377,17 @@ class Writer:
     ) -> ArrayWriter:
         """Return a writer of one array with the file's storage where the spec says nothing."""
         storage = self._storage
+        codec = storage.codec if spec.codec is None else spec.codec
+        if codec == AUTO:
+            check_level_is_open(spec.level)
         return ArrayWriter(
             name,
             spec,
             chunk_length=chunk_length,
-            codec=storage.codec if spec.codec is None else spec.codec,
+            codec=codec,
             level=storage.level if spec.level is None else spec.level,
             shuffle=spec.shuffle or storage.shuffle,
+            typesize=storage.typesize_of(spec),
             aligned=aligned,
         )
 
