@@ -2,7 +2,8 @@
 #
 #   make demo      photographs into one file, a model trained from it, features streamed back
 #   make test      lint, types, tests, doctests (Keras on JAX)
-#   make test-all  the framework tests on each of Keras' backends, dask's cluster, the documentation (installs torch and tensorflow)
+#   make test-all  the framework tests on each of Keras' backends, dask's cluster, the documentation, pages in a browser
+#                  (installs torch and tensorflow, and Debian's chromium where there is none)
 #   make check     lint, format and types only
 #   make bench     the numbers, beside their peers
 #   make bench-peers  environments for the peers that need one of their own
@@ -18,14 +19,14 @@ PYTHON_BENCH = .venv-bench/bin/python
 # Tests of torch, tf.data and JAX without Keras run once, beside Keras on JAX.
 OTHER_BACKENDS = torch tensorflow
 # What `make test` cannot run: dask's cluster, datasets, the notebook and the pages that need a framework.
-NEEDS_MORE = dask or iterables or torch or with_packages
+NEEDS_MORE = dask or iterables or torch or with_packages or viewing
 ADAPTERS = $(wildcard chunkstore/adapters)
 KERAS_TESTS = tests/adapters/test_backend.py $(wildcard tests/adapters/test_keras_*.py)
 REQUIRED = keras jax dask h5py hdf5plugin xarray fsspec tensorstore PIL simplejpeg pyarrow cramjam matplotlib
 BCOLZ_IF_IT_HAS_WHEELS = 'import sys; print("bcolz" * (sys.version_info < (3, 13)))'
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-all check bench bench-peers docs clean
+.PHONY: browser demo test test-all check bench bench-peers docs clean
 
 demo: .venv/.stamp
 	KERAS_BACKEND=jax $(PYTHON) examples/demo.py
@@ -40,15 +41,28 @@ check: .venv/.stamp
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pytest -q tests/test_architecture.py
 
-test-all: .venv-all/.stamp
+test-all: browser .venv-all/.stamp
 	KERAS_BACKEND=jax CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest $(ADAPTERS) tests/adapters
 	set -e; for backend in $(OTHER_BACKENDS); do \
 	    echo "== Keras on $$backend"; \
 	    KERAS_BACKEND=$$backend CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest \
 	        $(ADAPTERS) $(KERAS_TESTS); \
 	done
-	CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest tests/dask tests/importers/iterables \
+	CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest tests/dask tests/importers/iterables tests/viewing \
 	    tests/test_notebooks.py tests/test_docs.py -k "$(NEEDS_MORE)"
+
+# The pages are tested in a real browser: the one on PATH, or Debian's, which only root can install.
+browser:
+	@if (command -v chromium || command -v chromium-browser || command -v google-chrome) >/dev/null \
+	    && command -v chromedriver >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing chromium and chromium-driver"; \
+	    export DEBIAN_FRONTEND=noninteractive; \
+	    apt-get -qq update && apt-get -qq install --no-install-recommends chromium chromium-driver; \
+	else \
+	    echo "the tests of pages need a browser and its driver: install chromium and chromedriver" \
+	        "(on Debian: apt-get install chromium chromium-driver)" >&2; exit 1; \
+	fi
 
 bench: .venv-bench/.stamp
 	$(PYTHON_BENCH) -m benchmarks.run

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from chunkstore.rewriting.shuffling import shuffle, unshuffle
     from chunkstore.splitting import open_splits, split
     from chunkstore.statistics import mean, std
+    from chunkstore.viewing.running import view
 
 __version__ = "0.1.0"
 
@@ -112,6 +113,7 @@ __all__ = [
     "transforms",
     "unshuffle",
     "verify",
+    "view",
 ]
 
 # Upper layers are imported when they are first asked for: a program that only writes needs none.
@@ -147,6 +149,7 @@ _LAZY = {
     "std": "chunkstore.statistics",
     # A module.
     "transforms": "chunkstore.transforms",
+    "view": "chunkstore.viewing.running",
 }
 
 

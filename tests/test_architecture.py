@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "importing": BELOW_JOBS,
     "sources": BELOW_PIPELINE | {"pipeline"},
     "importers": BELOW_JOBS | {"importing"},
+    "viewing": BELOW_JOBS | {"diagnosis"},
     "rewriting": BELOW_JOBS | {"importers", "importing"},
 }
 # Nothing may import these: they are reached by name, through `upper` or from the command line.

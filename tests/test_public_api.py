@@ -63,6 +63,7 @@ PUBLIC_NAMES = [
     "transforms",
     "unshuffle",
     "verify",
+    "view",
 ]
 
 

@@ -19,6 +19,7 @@ from chunkstore.cli.importing_images import csv, images
 from chunkstore.cli.maintaining import compact, info, merge, repair, verify
 from chunkstore.cli.predicting import predict
 from chunkstore.cli.rewriting import recompress, shuffle
+from chunkstore.cli.viewing import view
 
 __all__ = ["main"]
 
@@ -42,5 +43,6 @@ for _command in (info, verify, repair, compact, merge, split, export, predict, i
 for _command in (recompress, shuffle):
     main.add_command(_command)
 main.add_command(completion)
+main.add_command(view)
 for _command in (images, csv):
     import_group.add_command(_command)

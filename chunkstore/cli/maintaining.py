@@ -17,21 +17,54 @@ from chunkstore.cli.printing import (
     format_table,
     print_json,
 )
+from chunkstore.cli.statistics import print_survey
+from chunkstore.viewing.surveying import survey
 
 if TYPE_CHECKING:
     from chunkstore.store.report import Problem
 
 
-@click.command(epilog="Example: chunkstore info train.zarr.zip")
+@click.command(
+    epilog="Example: chunkstore info train.zarr.zip\n\n"
+    "Example: chunkstore info train.zarr.zip --stats --all"
+)
 @click.argument("file", type=click.Path())
+@click.option("--stats", "has_stats", is_flag=True, help="Also values: ranges, NaN, classes.")
+@click.option(
+    "--all", "is_whole", is_flag=True, help="With --stats: read every sample, not 64 MiB an array."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Which chunks --stats reads.")
 @report_errors
-def info(*, file: str, as_json: bool) -> None:
-    """Show the arrays of FILE: shapes, data types, codecs, sizes."""
+def info(*, file: str, has_stats: bool, is_whole: bool, seed: int, as_json: bool) -> None:
+    """Show the arrays of FILE: shapes, data types, codecs, sizes.
+
+    With --stats, part of FILE is read, spread over all of it. Ends with exit code 1 if something
+    that was read is damaged.
+    """
+    if is_whole and not has_stats:
+        raise ValueError("--all goes with --stats")
+    found = None
     with cs.open(file) as store:
         facts = describe_store(store)
+        if has_stats:
+            found = survey(store, is_whole=is_whole, seed=seed)
+    if found is not None:
+        for array in facts["arrays"]:
+            array["stats"] = found.arrays[array["name"]].to_json()
+        facts["damage"] = [damage.to_json() for damage in found.damage]
+        facts["notes"] = list(found.notes)
     if as_json:
         print_json(facts)
-        return
+    else:
+        _print_facts(facts)
+        if found is not None:
+            click.echo()
+            print_survey(found)
+    if found is not None and found.damage:
+        sys.exit(EXIT_DEFECT)
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
     version = facts["format_version"]
     writer = "another writer's file" if version is None else f"format {version}"
     click.echo(f"{facts['path']}: {writer}, {facts['num_samples']:,} samples")

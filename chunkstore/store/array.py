@@ -156,6 +156,10 @@ class Array:
             f"chunk_length={self.chunk_length} codec={self.codec!r}>"
         )
 
+    def _repr_html_(self) -> str:
+        html: str = resolve("chunkstore.viewing.display", "array_html")(self)
+        return html
+
     # ------------------------------------------------------------------ reading
 
     def __len__(self) -> int:
@@ -416,6 +420,27 @@ class Array:
         across = math.prod(self._metadata.grid.counts[1:])
         found: list[int] = np.unique(index // across).tolist()
         return found
+
+    def stored_chunk_nbytes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return which chunks along axis 0 are stored, ascending, and the bytes that each takes.
+
+        The directory says it; nothing is read.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile, os, chunkstore as cs
+        >>> path = os.path.join(tempfile.mkdtemp(), "a.zarr.zip")
+        >>> cs.save(path, {"y": np.arange(10)})
+        >>> chunks, nbytes = cs.open(path)["y"].stored_chunk_nbytes()
+        >>> chunks.tolist(), len(nbytes)
+        ([0], 1)
+        """
+        index, places = self._node.table.stored()
+        across = math.prod(self._metadata.grid.counts[1:])
+        chunks, inverse = np.unique(index // max(across, 1), return_inverse=True)
+        nbytes = np.zeros(len(chunks), np.int64)
+        np.add.at(nbytes, inverse, places.encoded_nbytes)
+        return chunks, nbytes
 
     def __reduce__(self) -> Any:
         return _reopen_array, (self._file.place, self.name, self.fingerprint)

@@ -156,6 +156,51 @@ class Store(Mapping[str, Array]):
             self, selection, fraction=fraction, seed=seed
         )
 
+    def preview(
+        self, name: str | None = None, *, labels: str | None = None, n: int = 64, seed: int = 0
+    ) -> Any:
+        """Return some samples of an array to look at: a contact sheet, a scatter, a histogram.
+
+        Images become pictures with their labels; rows of numbers points in the plane of their
+        principal components, coloured by label; of all others the values are shown. Reads a bounded
+        part of the array, from all over it.
+
+        Parameters
+        ----------
+        name
+            Of the array; None takes the first array of images, or the first one.
+        labels
+            Name of the array of labels; None takes one that is called ``y``, ``label`` or so.
+        n
+            Pictures, in ``[1, 1000]``.
+        seed
+            Which samples.
+
+        Returns
+        -------
+        preview
+            A notebook shows it; ``preview.save("sheet.html")`` or ``.png`` writes it, see
+            `chunkstore.viewing.preview.Preview`.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            An argument that cannot be, or the store is closed.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile, os, chunkstore as cs
+        >>> path = os.path.join(tempfile.mkdtemp(), "a.zarr.zip")
+        >>> cs.save(path, {"x": np.zeros((100, 8, 8), "u1"), "y": np.arange(100) % 2})
+        >>> with cs.open(path) as store:
+        ...     preview = store.preview("x", labels="y", n=10)
+        >>> len(preview.numbers), sorted(set(preview.labels.values()))
+        (10, ['0', '1'])
+        """
+        return resolve("chunkstore.viewing.preview", "preview")(
+            self, name, labels=labels, n=n, seed=seed
+        )
+
     def zarr(self) -> Any:
         """Return the zarr-python view of the file, read-only: a ``zarr.Group`` or ``zarr.Array``.
 
@@ -189,6 +234,10 @@ class Store(Mapping[str, Array]):
             f"<chunkstore.Store {self.path!r} num_samples={self.num_samples} "
             f"arrays={list(self._arrays)}>"
         )
+
+    def _repr_html_(self) -> str:
+        html: str = resolve("chunkstore.viewing.display", "store_html")(self)
+        return html
 
     def __eq__(self, other: object) -> bool:
         return self is other
