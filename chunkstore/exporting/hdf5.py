@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from chunkstore.errors import UnsupportedError
+from chunkstore.exporting.hdf5_file import KeptErrors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from chunkstore.exporting.contents import Contents
 
-# On the datasets whose type HDF5 has not: the type of NumPy that the numbers are.
+# On the datasets whose type HDF5 has not: the type of NumPy that the numbers or texts are.
 NUMPY_DTYPE: Final = "numpy_dtype"
 # Beside attributes that are JSON text: their names.
 JSON_ATTRIBUTES: Final = "chunkstore_json"
@@ -26,28 +27,34 @@ JSON_ATTRIBUTES: Final = "chunkstore_json"
 def write_hdf5(contents: Contents, out: Path) -> None:
     """Write each array as a dataset of its chunks, a path as groups; attributes as attributes.
 
-    Text of fixed length becomes HDF5's strings of variable length, dates 64-bit integers with the
-    attribute ``numpy_dtype``. Attributes that are no numbers, text or truth values are JSON text,
-    and the attribute ``chunkstore_json`` beside them lists their names.
+    Text of fixed length becomes HDF5's strings of variable length, dates 64-bit integers, both with
+    the attribute ``numpy_dtype``. Attributes that are no numbers, text or truth values are JSON
+    text, and the attribute ``chunkstore_json`` beside them lists their names.
+
+    Raises
+    ------
+    UnsupportedError
+        A structure with text or dates, or a text with a zero character.
     """
     try:
         import h5py
     except ImportError as error:
         raise ImportError("HDF5 files need h5py: pip install 'chunkstore[hdf5]'") from error
-    with h5py.File(out, "w") as file:
+    with KeptErrors(out) as kept, h5py.File(kept, "w") as file:
         _write_attributes(file, contents.attributes)
         for name, array in contents.arrays.items():
             dataset = _create_dataset(contents, name, file)
-            if array.dtype.kind in "mM":
+            if array.dtype.kind in "mMU":
                 dataset.attrs[NUMPY_DTYPE] = array.dtype.str
             _write_attributes(dataset, contents.array_attributes(name))
             start = 0
             for block in contents.iter_blocks(name):
                 if not array.shape:
-                    dataset[()] = _stored(block)[()]
+                    dataset[()] = _stored(name, block)[()]
                 elif len(block):
-                    dataset[start : start + len(block)] = _stored(block)
+                    dataset[start : start + len(block)] = _stored(name, block)
                     start += len(block)
+                kept.check()
 
 
 def _create_dataset(contents: Contents, name: str, file: Any) -> Any:
@@ -86,18 +93,28 @@ def _stored_dtype(name: str, dtype: np.dtype[Any]) -> np.dtype[Any] | None:
     return dtype
 
 
-def _stored(block: NDArray[Any]) -> NDArray[Any]:
+def _stored(name: str, block: NDArray[Any]) -> NDArray[Any]:
     if block.dtype.kind in "mM":
         return block.view(np.int64)
-    return block.astype(object) if block.dtype.kind == "U" else block
+    if block.dtype.kind != "U":
+        return block
+    texts = block.astype(object)
+    if any("\0" in text for text in texts.reshape(-1).tolist()):
+        raise UnsupportedError(
+            f"array {name!r} has a text with a zero character, at which HDF5's text ends"
+        )
+    return texts
 
 
 def _write_attributes(node: Any, attributes: Mapping[str, Any]) -> None:
     """Write attributes of a file or dataset; those that HDF5 has no type for as JSON text."""
     as_json = []
     for key, value in attributes.items():
-        is_plain = isinstance(value, str | bool | float) or (
-            isinstance(value, int) and -(2**63) <= value < 2**63
+        is_plain = (
+            isinstance(value, bool | float)
+            or (isinstance(value, int) and -(2**63) <= value < 2**63)
+            # HDF5's text ends at a zero character.
+            or (isinstance(value, str) and "\0" not in value)
         )
         if not is_plain:
             as_json.append(key)

@@ -21,17 +21,18 @@ NUMPY_DTYPE: Final = "numpy_dtype"
 JSON_ATTRIBUTES: Final = "chunkstore_json"
 
 
-def times_dtype(dataset: Any) -> np.dtype[Any] | None:
-    """Return the type of the times that an export of ours stored as numbers, or None."""
+def told_dtype(dataset: Any) -> np.dtype[Any] | None:
+    """Return the type that an export of ours stored as numbers or text of any length, or None."""
     name = dataset.attrs.get(NUMPY_DTYPE)
-    if not isinstance(name, str) or dataset.dtype != np.int64:
+    if not isinstance(name, str):
         return None
     try:
         dtype = restored_dtype(name)
     except FormatError:
         # Somebody else's attribute of this name.
         return None
-    return dtype if dtype.kind in "mM" else None
+    is_times = dtype.kind in "mM" and dataset.dtype == np.int64
+    return dtype if is_times or (dtype.kind == "U" and dataset.dtype.kind == "O") else None
 
 
 def as_times(column: Column, dtype: np.dtype[Any]) -> Column:

@@ -15,7 +15,8 @@ from chunkstore.importers.arrays.column import ForeignColumn
 from chunkstore.importers.arrays.files import file_identity, missing
 from chunkstore.importers.arrays.raw import RawColumn
 from chunkstore.importers.arrays.text import TextColumn
-from chunkstore.importers.hdf5_exported import NUMPY_DTYPE, as_times, attributes_of, times_dtype
+from chunkstore.importers.hdf5_chunks import chunk_column
+from chunkstore.importers.hdf5_exported import NUMPY_DTYPE, as_times, attributes_of, told_dtype
 from chunkstore.system import ReadFile
 
 try:
@@ -156,6 +157,9 @@ class Hdf5File:
         if enum is not None and dataset.dtype.kind != "b":
             names = {name: int(value) for name, value in enum.items()}
             attributes = {**attributes, "enum": names}
+        told = told_dtype(dataset)
+        if told is not None:
+            attributes = {key: v for key, v in attributes.items() if key != NUMPY_DTYPE}
         text = h5py.check_string_dtype(dataset.dtype)
         if text is not None and text.length is None:
             return TextColumn(
@@ -164,15 +168,18 @@ class Hdf5File:
                 lambda start, stop: dataset[start:stop],
                 chunk_length=dataset.chunks[0] if dataset.chunks else 1,
                 identity=self.identity,
+                least=1 if told is None else told.itemsize // 4,
                 attributes=attributes,
             )
-        times = times_dtype(dataset)
-        if times is not None:
-            attributes = {key: v for key, v in attributes.items() if key != NUMPY_DTYPE}
-        offset = _plain_offset(self._file, dataset)
-        column: Column
+        column = self._values(dataset, place, attributes)
+        return column if told is None else as_times(column, told)
+
+    def _values(self, dataset: Any, place: str, attributes: dict[str, Any]) -> Column:
+        """Return a dataset of values of one size, read by ourselves where that is possible."""
+        is_as_in_memory = _is_as_in_memory(self._file, dataset)
+        offset = dataset.id.get_offset() if is_as_in_memory and dataset.chunks is None else None
         if offset is not None:
-            column = RawColumn(
+            return RawColumn(
                 place,
                 self._raw,
                 offset=offset,
@@ -181,9 +188,8 @@ class Hdf5File:
                 identity=self.identity,
                 attributes=attributes,
             )
-        else:
-            column = ForeignColumn(place, self._with_cache(dataset), attributes=attributes)
-        return column if times is None else as_times(column, times)
+        column = ForeignColumn(place, self._with_cache(dataset), attributes=attributes)
+        return chunk_column(column, dataset, self._raw) if is_as_in_memory else column
 
     def check_readable(self, dataset: Any, place: str) -> None:
         """Raise unless everything that the dataset needs is here; see `column`."""
@@ -239,24 +245,20 @@ class Hdf5File:
         return h5py.Dataset(h5py.h5d.open(dataset.file.id, dataset.name.encode(), access))
 
 
-def _plain_offset(file: Any, dataset: Any) -> int | None:
-    """Return where a dataset lies in the file as it is in memory, or None where it does not."""
+def _is_as_in_memory(file: Any, dataset: Any) -> bool:
+    """Return whether a dataset's elements lie in this file as they are in memory."""
     if (
-        dataset.chunks is not None
-        or dataset.external
+        dataset.external
         or dataset.is_virtual
-        or dataset.dtype.kind not in "iufc"
+        or dataset.dtype.kind not in "iufcb"
         or file.userblock_size
         or file.driver not in ("sec2", "stdio")
         or dataset.file.filename != file.filename
         or not dataset.shape
     ):
-        return None
+        return False
     # Types of fewer bits than NumPy's are converted by HDF5.
-    if h5py.h5t.py_create(dataset.dtype) != dataset.id.get_type():
-        return None
-    offset: int | None = dataset.id.get_offset()
-    return offset
+    return bool(h5py.h5t.py_create(dataset.dtype) == dataset.id.get_type())
 
 
 def _check_filters(dataset: Any, place: str) -> None:

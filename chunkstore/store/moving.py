@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # What a Blosc frame says itself: chunks that differ in it stand side by side in one array.
 _FRAME_OPTIONS = ("clevel", "shuffle")
 # Chunks are read and written so many bytes at a time; what lies between two is read along.
-_RUN_NBYTES: Final = 8 << 20
+_RUN_NBYTES: Final = 2 << 20
 _MOST_GAP_NBYTES: Final = 64 << 10
 _NUM_READERS: Final = 3
 
