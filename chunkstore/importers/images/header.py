@@ -36,6 +36,12 @@ _ORIENTATION: Final = 0x0112
 # Orientations of EXIF that exchange rows and columns.
 _TURNED: Final = range(5, 9)
 _SHOWN_NBYTES: Final = 12
+_SIGNATURES: Final = (
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF8", "GIF"),
+)
 _PNG_SIGNATURE_NBYTES: Final = 8
 # Chunks that hold EXIF, or XMP as text.
 _PNG_EXIF: Final = frozenset({b"eXIf", b"iTXt", b"tEXt", b"zTXt"})
@@ -119,10 +125,7 @@ def open_image(content: Any, path: str) -> tuple[Image.Image, Header]:
     except Image.UnidentifiedImageError:
         file.seek(0)
         start = file.read(_SHOWN_NBYTES)
-        what = f"it begins with {start!r}" if start else "it is empty"
-        raise FormatError(
-            f"this is no image of a format that is read ({', '.join(FORMATS)}): {what}", path
-        ) from None
+        raise _unidentified(start, path) from None
     except Image.DecompressionBombError as error:
         raise UnsupportedError(
             f"{error}; where the file is to be trusted, a larger PIL.Image.MAX_IMAGE_PIXELS lets "
@@ -134,6 +137,21 @@ def open_image(content: Any, path: str) -> tuple[Image.Image, Header]:
             raise
         raise damaged(error, path) from error
     return image, header
+
+
+def _unidentified(start: bytes, path: str) -> ChunkStoreError:
+    """Return the error of a file in which Pillow finds no image."""
+    for signature, name in _SIGNATURES:
+        if start.startswith(signature):
+            return UnsupportedError(
+                f"this begins as a {name} file and holds what Pillow cannot read: a rare kind of "
+                f"{name}, or a damaged header; convert it with the program that wrote it",
+                path,
+            )
+    what = f"it begins with {start!r}" if start else "it is empty"
+    return FormatError(
+        f"this is no image of a format that is read ({', '.join(FORMATS)}): {what}", path
+    )
 
 
 def damaged(error: BaseException, path: str) -> ChunkStoreError:

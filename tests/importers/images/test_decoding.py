@@ -289,3 +289,12 @@ def test_truncated_files_stay_errors_where_the_program_told_pillow_otherwise(tmp
     monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", True)
     with pytest.raises(ValueError, match="LOAD_TRUNCATED_IMAGES is set"):
         imported(save(tmp_path / "a.png"))
+
+
+def test_a_file_that_begins_as_an_image_and_holds_another_kind_is_told_as_such(tmp_path):
+    # A TIFF whose only tag says eleven bits of a kind that nobody has.
+    tag = struct.pack("<HHII", 0x0102, 3, 1, 11)
+    content = b"II*\0" + struct.pack("<IH", 8, 1) + tag + bytes(4)
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(cs.ChunkStoreError, match=r"a\.tif: .*(a rare kind of TIFF|damaged)"):
+        cs.import_images(tmp_path, tmp_path / "o.zarr.zip")
