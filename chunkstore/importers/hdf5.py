@@ -5,12 +5,13 @@ Any datasets by name; files of Nervana neon and of MATLAB 7.3 with the shapes th
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from chunkstore.errors import FormatError
+from chunkstore.errors import FormatError, SystemCallError
 from chunkstore.importers.arrays.attributes import add_value, json_attributes
 from chunkstore.importers.arrays.found import check_beside
 from chunkstore.importers.arrays.joined import JoinedColumn
@@ -140,7 +141,7 @@ def open_hdf5(
     if not paths:
         raise ValueError("import_hdf5 needs at least one file, got none")
     with ExitStack() as resources:
-        files = [Hdf5File(path, resources) for path in paths]
+        files = _opened(paths, resources)
         parts = [
             _Part(file, arrays, beside, layout=layout, sample_axis=sample_axis) for file in files
         ]
@@ -162,6 +163,25 @@ def open_hdf5(
             identity=" ".join(file.identity for file in files),
         )
         return samples.own(resources.pop_all())
+
+
+def _opened(paths: Sequence[Source], resources: ExitStack) -> list[Hdf5File]:
+    """Return all files, which stay open until the import is done."""
+    files: list[Hdf5File] = []
+    for path in paths:
+        try:
+            files.append(Hdf5File(path, resources))
+        except SystemCallError as error:
+            if error.errno != errno.EMFILE:
+                raise
+            raise SystemCallError(
+                f"of {len(paths)} files {len(files)} are open, and this process may open no more; "
+                "raise its limit (ulimit -n), or import them in parts and join these with "
+                "chunkstore merge",
+                os.fspath(path),
+                errno=errno.EMFILE,
+            ) from error
+    return files
 
 
 class _Part:
