@@ -31,6 +31,11 @@ FILES = [
 ]
 FENCE = re.compile(r"^```(?P<info>[^`\n]*)\n(?P<code>.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)(?P<target>[^)#\s]+)")
+# Files of the package, the tests and the like, by their path in the repository.
+CODE_FILE = re.compile(r"`((?:chunkstore|tests|benchmarks|examples|docs)/[\w/-]+\.py)`")
+GUIDES = sorted(
+    set((REPOSITORY / "docs" / "how-to").glob("*.md")) - {REPOSITORY / "docs/how-to/index.md"}
+)
 NEEDS = "needs-"
 OPTIONS = {"no-run", "torchrun"}
 NUM_RANKS = 2
@@ -163,6 +168,25 @@ def test_the_links_of_the_page_lead_somewhere(path):
     text = FENCE.sub("", path.read_text(encoding="utf-8"))
     missing = [m["target"] for m in LINK.finditer(text) if not (path.parent / m["target"]).exists()]
     assert missing == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(REPOSITORY)) for path in FILES])
+def test_the_files_of_code_that_the_page_names_are_there(path):
+    named = set(CODE_FILE.findall(path.read_text(encoding="utf-8")))
+    assert [name for name in sorted(named) if not (REPOSITORY / name).exists()] == []
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=[path.stem for path in GUIDES])
+def test_a_guide_is_short_and_has_an_example_that_runs(path):
+    text = path.read_text(encoding="utf-8")
+    assert any(block.is_run for block in python_blocks(text))
+    assert len(text.splitlines()) <= 100
+
+
+def test_the_list_of_guides_names_each_of_them():
+    page = REPOSITORY / "docs" / "how-to" / "index.md"
+    named = set(re.findall(r"\]\(([\w-]+\.md)\)", page.read_text(encoding="utf-8")))
+    assert named == {path.name for path in GUIDES}
 
 
 def test_the_readme_has_an_example():

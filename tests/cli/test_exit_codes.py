@@ -1,0 +1,110 @@
+"""Does every command end as the documentation says, and quietly?"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import chunkstore as cs
+from chunkstore.cli import main
+from chunkstore.cli.command import (
+    EXIT_BROKEN_PIPE,
+    EXIT_DEFECT,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+)
+from tests.support import REPOSITORY
+
+START = "import sys; from chunkstore.cli import main; "
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "a.zarr.zip"
+    cs.save(path, {f"array{i:04}": np.arange(3) for i in range(20)})
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_the_exit_codes_are_those_of_the_documentation():
+    page = (REPOSITORY / "docs" / "command-line.md").read_text(encoding="utf-8")
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
+    assert documented == {0, EXIT_DEFECT, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE}
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [
+        (cs.CorruptionError("damaged"), 1),
+        (cs.UnsupportedError("not ours"), 1),
+        (PermissionError(13, "not permitted"), 1),
+        (ImportError("it needs h5py: pip install 'chunkstore[hdf5]'"), 1),
+        (FileNotFoundError(2, "not there"), 2),
+        (FileExistsError(17, "there already"), 2),
+        (ValueError("level must be in [0, 9]"), 2),
+        (KeyError("no array 'z'"), 2),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_an_error_is_one_line_and_debug_brings_it_back(monkeypatch, path, error, exit_code):
+    def fail(*_arguments, **_options):
+        raise error
+
+    monkeypatch.setattr(cs, "verify", fail)
+    result = run("verify", path)
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert re.fullmatch(r"error: [^\n]+\n", result.stderr)
+    assert run("verify", path, "--debug").exception is error
+
+
+def test_an_error_that_nobody_foresaw_has_no_traceback_and_names_its_type(monkeypatch, path):
+    def fail(_path):
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr(cs, "verify", fail)
+    result = run("verify", path)
+    assert result.exit_code == 1
+    assert result.stderr == "error: RuntimeError: two lines (--debug shows where)\n"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["words", "json"])
+def test_an_interrupted_command_ends_quietly_with_130(path, options):
+    program = (
+        START + "import signal, chunkstore as cs\n"
+        "cs.verify = lambda path: signal.raise_signal(signal.SIGINT)\n"
+        "sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "verify", str(path), *options],
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["words", "json"])
+def test_output_that_nobody_reads_to_its_end_ends_quietly_with_141(path, options):
+    # More than a pipe holds, so that writing meets the closed end.
+    cs.save(path, {"x": np.arange(3)}, attributes={"long": "x" * (1 << 20)}, overwrite=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", START + "sys.exit(main())", "info", str(path), *options],
+        # Without its buffer, Python takes what a pipe no longer takes for written.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        first = process.stdout.readline()
+        process.stdout.close()
+        told = process.stderr.read()
+    assert first
+    assert (process.returncode, told) == (141, b"")
