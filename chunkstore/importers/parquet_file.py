@@ -16,6 +16,9 @@ from chunkstore.importers.arrays.files import file_identity, missing
 
 # Groups of rows of a column that are kept decoded: two threads are at two of them.
 _KEPT_GROUPS: Final = 2
+# Of a group of parquet, decoded one after the other; and what is read of the file at a time.
+_NUM_PARTS: Final = 16
+_BUFFER_NBYTES: Final = 1 << 20
 
 
 class RowGroups:
@@ -106,11 +109,37 @@ class RowGroups:
     def _read(self, group: int, column: str) -> Any:
         """Decode one column of a group and no other."""
         if self.is_parquet:
-            with pyarrow.parquet.ParquetFile(
-                self.path, metadata=self._metadata, page_checksum_verification=True
-            ) as file:
-                table = file.read_row_group(group, columns=[column], use_threads=False)
-            return table.column(column)
+            return self._read_in_parts(group, column)
         only = pa.ipc.IpcReadOptions(included_fields=[self.schema.names.index(column)])
         with pa.OSFile(self.path) as source, pa.ipc.open_file(source, options=only) as file:
             return file.get_batch(group).column(column)
+
+    def _read_in_parts(self, group: int, column: str) -> Any:
+        """Decode a column of a group of parquet some rows at a time.
+
+        Beside the values that it makes, parquet's decoder takes several times their size, and what
+        it was given back stays with arrow's allocator.
+        """
+        num_rows = int(self.bounds[group + 1] - self.bounds[group])
+        with pyarrow.parquet.ParquetFile(
+            self.path,
+            metadata=self._metadata,
+            buffer_size=_BUFFER_NBYTES,
+            page_checksum_verification=True,
+        ) as file:
+            parts = [
+                _plain(batch.column(0))
+                for batch in file.iter_batches(
+                    batch_size=max(1, num_rows // _NUM_PARTS),
+                    row_groups=[group],
+                    columns=[column],
+                    use_threads=False,
+                )
+            ]
+        pa.default_memory_pool().release_unused()
+        return pa.chunked_array(parts)
+
+
+def _plain(values: Any) -> Any:
+    """Return values without a dictionary, which may be another one in each part."""
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values

@@ -20,6 +20,7 @@ from chunkstore.importers.arrays.files import default_name
 from chunkstore.importers.arrays.found import chosen_arrays, found_samples
 from chunkstore.importers.arrays.options import import_arrays
 from chunkstore.importers.arrays.text import TextColumn
+from chunkstore.importers.zarr_store_chunks import chunk_column
 from chunkstore.importers.zarr_store_place import identity_of, opened
 from chunkstore.store.node import OWN_ATTRIBUTES
 
@@ -228,7 +229,7 @@ def _column(array: Any, where: str, identity: str, notes: list[str]) -> Column:
             identity=identity,
             attributes=attributes,
         )
-    column = ForeignColumn(where, array, attributes=attributes)
+    column = chunk_column(ForeignColumn(where, array, attributes=attributes), array)
     if not is_ours:
         return column
     logical, shape = _logical_form(array, where)
