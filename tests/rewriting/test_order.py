@@ -119,6 +119,15 @@ def test_stored_numbers_are_put_in_ascending_order_and_equal_ones_stay(tmp_path)
         assert order.numbers(order.keys(0, 5)) is None
 
 
+@given(st.lists(st.integers(0, 2**63 - 1) | st.integers(0, 5), min_size=1, max_size=40))
+def test_stored_numbers_of_any_size_are_sorted_alike(tmp_path_factory, values):
+    numbers = np.array(values)
+    with stored(tmp_path_factory.mktemp("any"), numbers) as store:
+        order = StoredOrder(store["n"])
+        found = order.sort(order.keys(0, len(values)))
+        assert found.tolist() == np.argsort(numbers, kind="stable").tolist()
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
