@@ -29,6 +29,7 @@ from benchmarks.cases import (
     reading,
     rewriting,
     training,
+    tuning,
     writing,
 )
 from benchmarks.data_sets import DATA_SETS
@@ -55,6 +56,7 @@ CASES: dict[str, Callable[[Settings], list[Result]]] = {
     "adapters": adapters.run,
     "predict": predicting.run,
     "train": training.run,
+    "tune": tuning.run,
 }
 _MEMORY_FOLDER = "/dev/shm"
 _QUICK = {

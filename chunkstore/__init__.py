@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from chunkstore.rewriting.shuffling import shuffle, unshuffle
     from chunkstore.splitting import open_splits, split
     from chunkstore.statistics import mean, std
+    from chunkstore.tuning.benching import bench
+    from chunkstore.tuning.run import tune
     from chunkstore.viewing.running import view
 
 __version__ = "0.1.0"
@@ -77,6 +79,7 @@ __all__ = [
     "UnsupportedError",
     "Writer",
     "append",
+    "bench",
     "compact",
     "concat",
     "create",
@@ -111,6 +114,7 @@ __all__ = [
     "split",
     "std",
     "transforms",
+    "tune",
     "unshuffle",
     "verify",
     "view",
@@ -119,6 +123,7 @@ __all__ = [
 # Upper layers are imported when they are first asked for: a program that only writes needs none.
 _LAZY = {
     "Loader": "chunkstore.pipeline.loader",
+    "bench": "chunkstore.tuning.benching",
     "concat": "chunkstore.pipeline.view",
     "export": "chunkstore.exporting.run",
     "from_dask": "chunkstore.importers.dask",
@@ -147,6 +152,7 @@ _LAZY = {
     "select": "chunkstore.pipeline.view",
     "split": "chunkstore.splitting",
     "std": "chunkstore.statistics",
+    "tune": "chunkstore.tuning.run",
     # A module.
     "transforms": "chunkstore.transforms",
     "view": "chunkstore.viewing.running",

@@ -16,7 +16,7 @@ _MOST_BATCHES = 60
 _MOST_CLASSES = 12
 
 
-def _new_figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
     """Return a figure that needs no display and that no global state knows."""
     try:
         from matplotlib.figure import Figure
@@ -39,7 +39,7 @@ def plot_stats(stats: LoaderStats) -> Any:
         A ``matplotlib.figure.Figure``: the time of the reading threads by what they did, and the
         time that the consumer waited.
     """
-    figure = _new_figure(7, 2.2)
+    figure = new_figure(7, 2.2)
     axes = figure.subplots()
     start = 0.0
     for name, seconds in stats.thread_seconds.items():
@@ -67,7 +67,7 @@ def plot_diagnosis(diagnosis: Diagnosis) -> Any:
         present one marked; and the classes of the first batches, if the labels are classes.
     """
     shares = diagnosis.batch_shares
-    figure = _new_figure(10 if shares is not None else 5.5, 3.6)
+    figure = new_figure(10 if shares is not None else 5.5, 3.6)
     left, *others = np.atleast_1d(figure.subplots(1, 1 if shares is None else 2))
     windows = np.unique(np.geomspace(1, max(diagnosis.num_units, 2), 60).astype(int))
     left.plot(windows, [diagnosis.effective_at(int(window)) for window in windows])

@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "importing": BELOW_JOBS,
     "sources": BELOW_PIPELINE | {"pipeline"},
     "importers": BELOW_JOBS | {"importing"},
+    "tuning": BELOW_JOBS | {"importers", "importing", "plotting"},
     "viewing": BELOW_JOBS | {"diagnosis"},
     "rewriting": BELOW_JOBS | {"importers", "importing"},
 }

@@ -20,6 +20,7 @@ NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 NEEDS = {
     "03_torch_and_resuming": ("torch", "skimage", "sklearn"),
     "05_from_a_folder_of_photographs": ("keras", "skimage", "simplejpeg"),
+    "06_choosing_a_codec": ("skimage", "sklearn", "matplotlib"),
 }
 NEEDS_ELSE = ("keras", "skimage", "sklearn")
 NAMES = [path.stem for path in NOTEBOOKS]
@@ -47,6 +48,7 @@ def test_there_are_notebooks():
         "03_torch_and_resuming",
         "04_from_a_bcolz_folder",
         "05_from_a_folder_of_photographs",
+        "06_choosing_a_codec",
         "07_what_shuffling_does",
     ]
 

@@ -19,6 +19,7 @@ from chunkstore.cli.importing_images import csv, images
 from chunkstore.cli.maintaining import compact, info, merge, repair, verify
 from chunkstore.cli.predicting import predict
 from chunkstore.cli.rewriting import recompress, shuffle
+from chunkstore.cli.tuning import bench, tune
 from chunkstore.cli.viewing import view
 
 __all__ = ["main"]
@@ -43,6 +44,8 @@ for _command in (info, verify, repair, compact, merge, split, export, predict, i
 for _command in (recompress, shuffle):
     main.add_command(_command)
 main.add_command(completion)
+for _command in (tune, bench):
+    main.add_command(_command)
 main.add_command(view)
 for _command in (images, csv):
     import_group.add_command(_command)

@@ -1,0 +1,125 @@
+"""Which commands measure a person's data and files?"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import chunkstore as cs
+from chunkstore.cli.command import report_errors
+from chunkstore.cli.printing import print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SIZE = re.compile(r"(\d+)x(\d+)")
+
+
+@click.command(epilog="Example: chunkstore tune train.zarr.zip --array x --plot codecs.png")
+@click.argument("source", type=click.Path())
+@click.option("--array", help="Which array of several; default: the one with most bytes.")
+@click.option(
+    "--seconds", type=float, default=30.0, show_default=True, help="Time that it may take."
+)
+@click.option("--plot", type=click.Path(dir_okay=False), help="Draw sizes and speeds to this PNG.")
+@click.option(
+    "--folder",
+    type=click.Path(exists=True, file_okay=False),
+    help="On the disk where the file shall lie; default: where SOURCE lies.",
+)
+@click.option(
+    "--in-memory/--from-disk",
+    "in_memory",
+    default=None,
+    help="Whether the file will stay in memory while training; default: if it fits there now.",
+)
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="Default: the processors.")
+@click.option("--size", help="Height and width of the images of a folder, such as 224x224.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@report_errors
+def tune(*, source: str, plot: str | None, size: str | None, as_json: bool, **options: Any) -> None:
+    """Measure which codec suits SOURCE on this machine.
+
+    SOURCE is a store, an npy, npz or HDF5 file, or a folder of bcolz, zarr, npy files or images.
+    Pieces from all over it are encoded and decoded with every sensible codec, level and shuffle,
+    and the disk is measured; nothing is kept. Says what to give `create` for the fastest training,
+    the smallest file and the fastest write, and how fast a Loader will be.
+    """
+    _check_picture(plot)
+    report = cs.tune(source, size=None if size is None else _parse_size(size), **options)
+    if plot is not None:
+        report.plot().savefig(Path(plot), format="png", dpi=120)
+        click.echo(f"wrote {plot}", err=True)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        click.echo(str(report))
+
+
+@click.command(epilog="Example: chunkstore bench train.zarr.zip --arrays x --arrays y")
+@click.argument("file", type=click.Path())
+@click.option(
+    "--arrays", multiple=True, help="An array of a batch; repeat for several. Default: all."
+)
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--memory", default="512MiB", show_default=True, help="Budget of the Loader.")
+@click.option("--threads", type=click.IntRange(min=1), help="Default: as the Loader chooses.")
+@click.option(
+    "--seconds", type=float, default=20.0, show_default=True, help="Time that it may take."
+)
+@click.option(
+    "--step-ms",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="What a step of training takes on another device: to wait so long with each batch.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@report_errors
+def bench(
+    *, file: str, arrays: tuple[str, ...], step_ms: float, as_json: bool, **options: Any
+) -> None:
+    """Measure how fast FILE loads: in order, shuffled, and past the page cache.
+
+    Says what limits: the disk, decoding, copying, or the consumer.
+    """
+    report = cs.bench(file, arrays or None, step=_step(step_ms), **options)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        click.echo(str(report))
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise click.BadParameter(
+            f"height and width, such as 224x224; got {text!r}", param_hint="--size"
+        )
+    return int(match[1]), int(match[2])
+
+
+def _check_picture(path: str | None) -> None:
+    """Raise for a picture that could not be drawn, before a minute is spent on measuring."""
+    if path is None:
+        return
+    if not path.lower().endswith(".png"):
+        raise click.BadParameter(f"a name that ends in .png, got {path!r}", param_hint="--plot")
+    if not Path(path).absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder for {path!r}", param_hint="--plot")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise click.BadParameter(
+            "pictures need matplotlib: pip install 'chunkstore[plot]'", param_hint="--plot"
+        )
+
+
+def _step(milliseconds: float) -> Callable[[Any], None] | None:
+    """Return what stands for a step on another device: the processors are free meanwhile."""
+    if milliseconds == 0:
+        return None
+    return lambda batch: time.sleep(milliseconds / 1000)

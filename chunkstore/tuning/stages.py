@@ -1,0 +1,315 @@
+"""What is measured one after the other, and what does it add up to?"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from chunkstore.pipeline.room import cache_room
+from chunkstore.settings import DEFAULT_CHUNK_NBYTES
+from chunkstore.tuning.candidates import default_speed, first_candidates
+from chunkstore.tuning.crew import Deadline
+from chunkstore.tuning.disk import ScratchFile, measure_disk
+from chunkstore.tuning.hdf5_peers import measure_hdf5
+from chunkstore.tuning.measuring import (
+    CodecMeter,
+    CodecRecord,
+    decoding_memory,
+    measure_codecs,
+)
+from chunkstore.tuning.recommending import (
+    GOALS,
+    Medium,
+    choose,
+    choose_chunk_nbytes,
+    reason,
+    training_speed,
+)
+from chunkstore.tuning.report import Recommendation, TuneReport
+from chunkstore.tuning.results import ChunkSpeed, Spread
+from chunkstore.tuning.trial import try_loader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from chunkstore.tuning.crew import Crew
+    from chunkstore.tuning.recommending import Goal
+    from chunkstore.tuning.results import CodecSpeed, DiskSpeed, LoaderSpeed, Notes
+    from chunkstore.tuning.sampling import DataSample
+
+# Decoded bytes of the chunks that are compared.
+CHUNK_NBYTES: Final = (DEFAULT_CHUNK_NBYTES // 4, DEFAULT_CHUNK_NBYTES, 4 * DEFAULT_CHUNK_NBYTES)
+_CHUNK_ROUNDS: Final = 3
+# Which part of the time each stage may take.
+SHARES: Final = {
+    "sample": 0.15,
+    "disk": 0.1,
+    "codecs": 0.4,
+    "chunks": 0.05,
+    "hdf5": 0.05,
+    "trials": 0.25,
+}
+
+
+class TuneRun:
+    """One run over a sample.
+
+    Parameters
+    ----------
+    sample
+        The data.
+    crew, readers
+        Threads that encode and decode, and those that read.
+    place, scratch
+        What the disk is called, and a folder on it for files of the run.
+    notes
+        Told what could not be measured.
+    seconds
+        That the run may take.
+    advance
+        Told which part of a hundred is over.
+    batch_size, loader_threads
+        Of the Loader that is tried; None for as many threads as it takes by itself.
+    in_memory
+        What the person says of the file; None goes by its size.
+    """
+
+    def __init__(
+        self,
+        sample: DataSample,
+        crew: Crew,
+        readers: Crew,
+        *,
+        place: str,
+        scratch: str,
+        notes: Notes,
+        seconds: float,
+        advance: Callable[[int], None],
+        batch_size: int,
+        loader_threads: int | None,
+        in_memory: bool | None,
+    ) -> None:
+        self._sample = sample
+        self._crew = crew
+        self._readers = readers
+        self._place = place
+        self._scratch = scratch
+        self._notes = notes
+        self._seconds = seconds
+        self._advance = advance
+        self._batch_size = batch_size
+        self._loader_threads = loader_threads
+        self._in_memory = in_memory
+        self._started = time.perf_counter()
+        self._shown = 0
+
+    def report(self, *, seed: int, started: float) -> TuneReport:
+        """Measure everything.
+
+        Parameters
+        ----------
+        seed
+            Of the sample.
+        started
+            When the run began, by ``time.perf_counter``.
+        """
+        sample, notes = self._sample, self._notes
+        disk_file = ScratchFile(self._scratch, self._deadline("disk"))
+        try:
+            disk = self._measure_disk(disk_file)
+            medium = Medium(disk, sample.nbytes, cache_room(), self._in_memory)
+            memory = decoding_memory(sample)
+            meter = CodecMeter(
+                sample, chunk_nbytes=DEFAULT_CHUNK_NBYTES, crew=self._crew, memory=memory
+            )
+            codecs, others = measure_codecs(
+                meter,
+                sample.stored_dtype,
+                sample.stored_sample_shape,
+                deadline=self._deadline("codecs"),
+                score=lambda speed: training_speed(speed, medium),
+                advance=self._move_on,
+            )
+            chosen = {goal: choose(goal, codecs, medium) for goal in GOALS}
+            chunk_sizes = self._measure_chunks(
+                chosen["fastest_training"], disk_file, medium, memory
+            )
+        finally:
+            disk_file.close()
+        self._note_unmeasured([*codecs, *others])
+        num_rounds = len(codecs[0].decode.values)
+        if num_rounds < _CHUNK_ROUNDS:
+            notes.add(f"codecs were measured in {num_rounds} rounds; more seconds measure more")
+        peers, note = measure_hdf5(meter.round_chunks(0), deadline=self._deadline("hdf5"))
+        if note is not None:
+            notes.add(note)
+        self._move_on()
+        recommendations = self._recommend(codecs, chosen, medium, chunk_sizes)
+        if self._loader_threads is not None:
+            notes.add(f"predictions are for Loader(threads={self._loader_threads})")
+        return TuneReport(
+            source=sample.name,
+            shape=sample.shape,
+            dtype=str(sample.dtype),
+            nbytes=sample.nbytes,
+            sample_nbytes=sample.taken_nbytes,
+            num_pieces=len(sample.pieces),
+            seed=seed,
+            threads=self._crew.threads,
+            seconds=time.perf_counter() - started,
+            codecs=tuple(codecs),
+            others=tuple(others),
+            chunk_sizes=tuple(chunk_sizes),
+            disk=disk,
+            medium=medium,
+            itemsize=sample.stored_dtype.itemsize,
+            peers=tuple(peers),
+            **recommendations,
+            notes=tuple(notes.lines),
+        )
+
+    def _note_unmeasured(self, measured: list[CodecSpeed]) -> None:
+        """Name the codecs of which the time left out some way to shuffle."""
+        sample = self._sample
+        found = {speed.choice for speed in measured}
+        wanted = first_candidates(sample.stored_dtype, sample.stored_sample_shape)
+        missing = {choice.codec: None for choice in wanted if choice not in found}
+        if missing:
+            self._notes.add(
+                f"the time was not enough to measure all of {', '.join(missing)}; more seconds "
+                "measure more"
+            )
+
+    def _measure_disk(self, disk_file: ScratchFile) -> DiskSpeed:
+        disk = measure_disk(
+            disk_file,
+            self._place,
+            # A usual file is half as large as its data.
+            read_nbytes=DEFAULT_CHUNK_NBYTES // 2,
+            crew=self._readers,
+            deadline=self._deadline("disk"),
+        )
+        for note in disk.notes:
+            self._notes.add(note)
+        self._move_on()
+        return disk
+
+    def _measure_chunks(
+        self,
+        chosen: CodecSpeed,
+        disk_file: ScratchFile,
+        medium: Medium,
+        memory: NDArray[np.uint8],
+    ) -> list[ChunkSpeed]:
+        """Return what smaller and larger chunks give, measured in turns."""
+        sample = self._sample
+        # Sizes that give chunks of equal length are one: the usual one, if it is among them.
+        ordered = sorted(CHUNK_NBYTES, key=lambda nbytes: nbytes == DEFAULT_CHUNK_NBYTES)
+        lengths = {sample.chunk_length(nbytes): nbytes for nbytes in ordered}
+        sizes = sorted(
+            nbytes for length, nbytes in lengths.items() if len(sample.chunks(nbytes)[0]) == length
+        )
+        meters = {
+            nbytes: CodecMeter(sample, chunk_nbytes=nbytes, crew=self._crew, memory=memory)
+            for nbytes in sizes
+        }
+        records = {nbytes: CodecRecord(chosen.choice) for nbytes in sizes}
+        disks: dict[int, list[float]] = {nbytes: [] for nbytes in sizes}
+        way = disk_file.best_way
+        deadline = self._deadline("chunks")
+        for number in range(_CHUNK_ROUNDS):
+            if number and deadline.is_over:
+                break
+            for nbytes in sizes if number % 2 else reversed(sizes):
+                meters[nbytes].measure(records[nbytes], number)
+                ratio = records[nbytes].speed().ratio
+                if way is not None and not medium.holds(ratio):
+                    rate = disk_file.read_rate(way, int(nbytes / ratio), self._readers)
+                    disks[nbytes].append(rate)
+                self._move_on()
+        return [
+            ChunkSpeed(
+                nbytes,
+                record.speed().ratio,
+                record.speed().decode,
+                Spread(tuple(disks[nbytes])) if disks[nbytes] else None,
+            )
+            for nbytes, record in records.items()
+        ]
+
+    def _recommend(
+        self,
+        codecs: list[CodecSpeed],
+        chosen: dict[Goal, CodecSpeed],
+        medium: Medium,
+        chunk_sizes: list[ChunkSpeed],
+    ) -> dict[str, Recommendation]:
+        """Try each choice, and the default, with a Loader; equal ones once."""
+        plain = default_speed(codecs)
+        chunk_nbytes = choose_chunk_nbytes(chunk_sizes, medium)
+        wanted = [
+            (goal, speed, reason(goal, speed, medium, codecs), chunk_nbytes)
+            for goal, speed in chosen.items()
+        ]
+        why = _default_reason(plain, chosen, medium)
+        loaders: dict[tuple[Any, ...], LoaderSpeed] = {}
+        found: dict[str, Recommendation] = {}
+        for goal, speed, words, nbytes in [*wanted, ("default", plain, why, DEFAULT_CHUNK_NBYTES)]:
+            options = self._options(speed, nbytes)
+            key = tuple(options.values())
+            if key not in loaders:
+                loaders[key] = try_loader(
+                    self._sample,
+                    options,
+                    folder=self._scratch,
+                    crew=self._crew,
+                    batch_size=self._batch_size,
+                    threads=self._loader_threads,
+                    deadline=Deadline(self._seconds * SHARES["trials"] / (len(wanted) + 1)),
+                )
+                self._move_on()
+            loader = loaders[key]
+            found[goal] = Recommendation(
+                goal,
+                **options,
+                reason=words,
+                ratio=loader.ratio,
+                file_nbytes=round(self._sample.nbytes / loader.ratio),
+                fits_in_memory=medium.holds(loader.ratio),
+                loader=loader,
+            )
+        return found
+
+    def _options(self, speed: CodecSpeed, chunk_nbytes: int) -> dict[str, Any]:
+        choice = speed.choice
+        own = self._sample.stored_dtype.itemsize
+        return {
+            "codec": choice.codec,
+            "level": choice.level,
+            "shuffle": choice.shuffle,
+            "typesize": None if choice.typesize == own else choice.typesize,
+            "chunk_nbytes": chunk_nbytes,
+        }
+
+    def _deadline(self, stage: str) -> Deadline:
+        """Return the end of a stage's share of the time, which begins now."""
+        return Deadline(self._seconds * SHARES[stage])
+
+    def _move_on(self) -> None:
+        """Let the bar show which part of the time is over."""
+        now = min(100, int(100 * (time.perf_counter() - self._started) / self._seconds))
+        self._advance(now - self._shown)
+        self._shown = now
+
+
+def _default_reason(plain: CodecSpeed, chosen: dict[Any, CodecSpeed], medium: Medium) -> str:
+    best = training_speed(chosen["fastest_training"], medium)
+    share = training_speed(plain, medium) / best
+    size = chosen["smallest_file"].ratio / plain.ratio
+    return (
+        f"without any argument training can have {min(share, 1):.0%} of the speed of the fastest, "
+        f"in a file {size:.2f} times as large as the smallest"
+    )

@@ -1,0 +1,159 @@
+"""How fast does a Loader read the sample, stored in some way?
+
+A model of disk and decoder says which codec is best. How fast an epoch will be is better seen: the
+sample is written with the chosen options, and a real Loader reads it in shuffled batches, one epoch
+after the other, so that the threads never stop.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from chunkstore.container.checksum import crc32
+from chunkstore.format.codecs import default_codecs
+from chunkstore.pipeline.loader import Loader
+from chunkstore.store.creating import create
+from chunkstore.store.spec import ArraySpec
+from chunkstore.store.store import open_store
+from chunkstore.system import ReadFile
+from chunkstore.tuning.crew import Deadline
+from chunkstore.tuning.results import LoaderSpeed, Spread
+from chunkstore.tuning.sampling import spread_order
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chunkstore.pipeline.direct import Io
+    from chunkstore.store.store import Store
+    from chunkstore.tuning.crew import Crew
+    from chunkstore.tuning.sampling import DataSample
+
+_MOST_ROUNDS: Final = 9
+# Of one measurement: epochs follow each other until so much time has passed, or this part of all.
+_LEAST_SECONDS: Final = 0.15
+_LEAST_SHARE: Final = 0.05
+# Windows are cut so that some follow each other in an epoch.
+_LEAST_MEMORY: Final = 16 << 20
+
+
+def try_loader(
+    sample: DataSample,
+    options: Mapping[str, Any],
+    *,
+    folder: str,
+    crew: Crew,
+    batch_size: int,
+    threads: int | None,
+    deadline: Deadline,
+) -> LoaderSpeed:
+    """Write the sample with some options and read it as training would.
+
+    Parameters
+    ----------
+    sample
+        The data.
+    options
+        See `chunkstore.create`.
+    folder
+        For the file, which is removed.
+    crew
+        Threads that encode.
+    batch_size, threads
+        Of the loader; None takes as many threads as it takes by itself.
+    deadline
+        Ends the rounds behind the first.
+    """
+    least_seconds = min(_LEAST_SECONDS, deadline.seconds * _LEAST_SHARE)
+    path = str(Path(folder) / "trial.zarr.zip")
+    # Half the time for encoding, half for reading.
+    _write(sample, options, path, crew, Deadline(deadline.seconds / 2))
+    try:
+        with open_store(path) as store:
+            array = store["x"]
+            runs: dict[Io, list[float]] = {"buffered": [], "direct": []}
+            if not _has_direct(store):
+                del runs["direct"]
+            for number in range(_MOST_ROUNDS):
+                if number and deadline.is_over:
+                    break
+                for io in runs if number % 2 else reversed(list(runs)):
+                    rate = _epoch_rate(
+                        store,
+                        io,
+                        batch_size=batch_size,
+                        threads=threads,
+                        least_seconds=least_seconds,
+                    )
+                    runs[io].append(rate)
+            direct = runs.get("direct")
+            return LoaderSpeed(
+                array.nbytes / max(1, array.encoded_nbytes),
+                Spread(tuple(runs["buffered"])),
+                None if direct is None else Spread(tuple(direct)),
+            )
+    finally:
+        Path(path).unlink(missing_ok=True)
+
+
+def _write(
+    sample: DataSample, options: Mapping[str, Any], path: str, crew: Crew, deadline: Deadline
+) -> None:
+    """Write the sample; where the time ends first, its first encoded chunks again and again."""
+    spec = ArraySpec(sample.stored_dtype, sample.stored_sample_shape)
+    length = sample.chunk_length(options["chunk_nbytes"])
+    chunks = sample.chunks(options["chunk_nbytes"])
+    with create(path, arrays={"x": spec}, overwrite=True, **options) as writer:
+        if len(chunks[0]) != length or writer.chunk_length != length:
+            # Not one whole chunk.
+            for piece in sample.pieces:
+                writer.append_mapping({"x": piece}, owned=True)
+            return
+        chain = default_codecs(
+            sample.stored_dtype,
+            **{key: value for key, value in options.items() if key != "chunk_nbytes"},
+        )
+        order = spread_order(len(chunks))
+        frames: dict[int, bytes] = {}
+
+        def encode(thread: int, number: int) -> None:
+            if number < crew.threads or not deadline.is_over:
+                chunk = chunks[order[number]]
+                frames[order[number]] = chain.encode(chunk.reshape(length, *chunk.shape[1:]))
+
+        crew.time(encode, len(chunks), least_seconds=0)
+        encoded = itertools.cycle(sorted(frames.items()))
+        writer.use_codecs("x", chain)
+        with writer.arrays_apart() as (arrays, pipeline):
+            for _, (_, frame) in zip(chunks, encoded, strict=False):
+                entry = arrays["x"].append_encoded(memoryview(frame), crc32(frame))
+                pipeline.submit_encoded([entry], lambda: None)
+
+
+def _epoch_rate(
+    store: Store, io: Io, *, batch_size: int, threads: int | None, least_seconds: float
+) -> float:
+    """Return the decoded bytes a second of shuffled epochs, behind one that is not counted."""
+    nbytes = store["x"].nbytes
+    memory = max(_LEAST_MEMORY, 8 * store["x"].chunk_length * (nbytes // len(store["x"])), nbytes)
+    with Loader(store, "x", batch_size=batch_size, memory=memory, io=io, threads=threads) as loader:
+        for _ in loader:
+            pass
+        epochs, started = 0, time.perf_counter()
+        while True:
+            for _ in loader:
+                pass
+            epochs += 1
+            seconds = time.perf_counter() - started
+            if seconds > least_seconds:
+                return epochs * nbytes / seconds
+
+
+def _has_direct(store: Store) -> bool:
+    file = ReadFile(store.path)
+    try:
+        return file.has_direct
+    finally:
+        file.close()

@@ -1,0 +1,94 @@
+"""Do `chunkstore tune` and `chunkstore bench` print what the library says?"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import chunkstore as cs
+from chunkstore.cli import main
+from tests.support import require
+
+X = np.random.default_rng(0).integers(0, 9, (2000, 16, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def run():
+    def run(*arguments):
+        return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+    return run
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "a.zarr.zip"
+    cs.save(path, {"x": X, "y": np.arange(2000)})
+    return path
+
+
+def test_tune_prints_the_table_and_the_reasons(run, path):
+    result = run("tune", path, "--array", "x", "--seconds", "0.1", "--threads", "2")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{path}: array 'x': 2000x16x3 uint8")
+    assert "fastest training: codec=" in result.stdout
+    assert "a Loader is predicted to deliver" in result.stdout
+
+
+def test_tune_as_json_holds_options_that_create_takes(run, path, tmp_path):
+    result = run("tune", path, "--seconds", "0.1", "--json", "--in-memory")
+    document = json.loads(result.stdout)
+    assert document["ok"]
+    assert document["recommendations"]["default"]["fits_in_memory"]
+    options = document["recommendations"]["smallest_file"]["options"]
+    with cs.create(tmp_path / "b.zarr.zip", **options) as writer:
+        writer.append(x=X)
+
+
+@pytest.mark.leaves_open("matplotlib keeps its fonts open")
+def test_tune_draws_the_picture(run, path, tmp_path):
+    require("matplotlib")
+    result = run("tune", path, "--seconds", "0.1", "--plot", tmp_path / "a.png")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        pytest.param(["no.npy"], 2, "there is no such file or folder", id="path"),
+        pytest.param(["PATH", "--plot", "a.jpg"], 2, "ends in .png", id="picture"),
+        pytest.param(["PATH", "--plot", "no/such/a.png"], 2, "no folder", id="picture-folder"),
+        pytest.param(["PATH", "--size", "9"], 2, "such as 224x224", id="size"),
+        pytest.param(["PATH", "--array", "z"], 2, "no array 'z'", id="array"),
+        pytest.param(["PATH", "--seconds", "0"], 2, "seconds must be positive", id="seconds"),
+    ],
+)
+def test_tune_says_what_is_wrong(run, path, arguments, exit_code, message):
+    result = run("tune", *(path if part == "PATH" else part for part in arguments))
+    assert result.exit_code == exit_code
+    assert message in result.stderr
+
+
+def test_bench_prints_each_pass_and_what_limits_it(run, path):
+    result = run("bench", path, "--arrays", "x", "--arrays", "y", "--seconds", "0.1")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{path}: x, y")
+    assert "shuffled: " in result.stdout
+    assert " limits: " in result.stdout
+
+
+def test_bench_with_a_step_finds_the_consumer(run, path):
+    arguments = ["--seconds", "3", "--step-ms", "20", "--batch-size", "50", "--json"]
+    document = json.loads(run("bench", path, *arguments).stdout)
+    assert {found["limit"] for found in document["passes"]} == {"consumer"}
+    assert document["names"] == ["x", "y"]
+
+
+def test_bench_of_an_unknown_array_is_wrong_usage(run, path):
+    result = run("bench", path, "--arrays", "z")
+    assert result.exit_code == 2
+    assert "no array 'z'" in result.stderr
