@@ -69,7 +69,7 @@ def reference() -> str:
         rows = list(options(command, context))
         if rows:
             lines += ["| option | |", "| --- | --- |"]
-            lines += [f"| `{_cell(name)}` | {_cell(words)} |" for name, words in rows]
+            lines += [f"| `{name}` | {_cell(words)} |" for name, words in rows]
             lines.append("")
         lines += ["```sh", *examples(command), "```", ""]
     return "\n".join(lines)
@@ -80,5 +80,5 @@ def _paragraphs(command: click.Command) -> list[str]:
 
 
 def _cell(words: str) -> str:
-    """Return words that fit in a cell of a table, with nothing taken for HTML."""
+    """Return words that fit in a cell of a table, with nothing taken for HTML or another cell."""
     return " ".join(words.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -42,6 +42,8 @@ _FENCE = re.compile(
     r"^```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```[ ]*$", re.MULTILINE | re.DOTALL
 )
 _LINK = re.compile(r"\]\((?!https?:|#)(?P<target>[^)#\s]+)")
+# A bar in code in a table: escaped for the repository's view, taken as it is for the site.
+_CODE_WITH_BAR = re.compile(r"`[^`\n]*\\\|[^`\n]*`")
 _API_ENTRY = re.compile(r"^::: (?P<name>chunkstore(?:\.\w+)+)", re.MULTILINE)
 _API_NAME = re.compile(r'(?<!">)<code>(?P<name>chunkstore(?:\.\w+)+)</code>(?!</a>)')
 
@@ -133,4 +135,5 @@ def _with_site_links(text: str, page: str) -> str:
             )
         return f"]({posixpath.relpath(place, posixpath.dirname(page) or '.')}"
 
+    text = _CODE_WITH_BAR.sub(lambda match: match[0].replace("\\|", "|"), text)
     return _LINK.sub(site_link, text)

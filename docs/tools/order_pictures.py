@@ -81,11 +81,11 @@ def steps() -> Picture:
 
 def windows() -> Picture:
     """Draw which place of the file comes when, for windows of several sizes."""
-    num_chunks, length, side, gap = 16, 16, 200, 24
+    num_chunks, length, side, gap = 16, 16, 230, 46
     cases = [(0, "shuffle=False"), (1, "window=1"), (4, "window=4"), (16, "window=16")]
     picture = Picture(
-        LEFT * 2 + 36 + len(cases) * side + (len(cases) - 1) * gap,
-        290,
+        LEFT * 2 + 36 + 2 * side + gap,
+        80 + 2 * side + gap,
         title="Which sample comes when",
         description=(
             "Four panels with the place in the epoch from left to right and the place in the file "
@@ -106,18 +106,20 @@ def windows() -> Picture:
         )
         samples = plan.lane_samples(0, 0, plan.num_samples)
         places = samples[:, 0] * length + samples[:, 1]
-        x, scale = left + number * (side + gap), side / plan.num_samples
-        picture.text(x + side / 2, top - 14, name, at="middle")
-        picture.frame(x, top, side, side)
+        x = left + number % 2 * (side + gap)
+        y = top + number // 2 * (side + gap)
+        scale = side / plan.num_samples
+        picture.text(x + side / 2, y - 12, name, at="middle")
+        picture.frame(x, y, side, side)
         picture.dots(
-            [(x + (i + 0.5) * scale, top + side - (p + 0.5) * scale) for i, p in enumerate(places)]
+            [(x + (i + 0.5) * scale, y + side - (p + 0.5) * scale) for i, p in enumerate(places)]
         )
-    picture.text(
-        left, top + side + 24, "place in the epoch, from left to right", kind="faint", size=12
-    )
-    picture.text(LEFT, top + 10, "file", kind="faint", size=12)
-    picture.text(LEFT, top + 24, "end", kind="faint", size=12)
-    picture.text(LEFT, top + side, "start", kind="faint", size=12)
+    bottom = top + 2 * side + gap
+    picture.text(left, bottom + 24, "place in the epoch, from left to right", kind="faint", size=12)
+    for y in (top, top + side + gap):
+        picture.text(LEFT, y + 10, "file", kind="faint", size=12)
+        picture.text(LEFT, y + 24, "end", kind="faint", size=12)
+        picture.text(LEFT, y + side, "start", kind="faint", size=12)
     return picture
 
 
@@ -215,7 +217,7 @@ def runs() -> Picture:
     num_chunks, side, height, gap = 64, 320, 190, 40
     picture = Picture(
         LEFT * 2 + 2 * side + gap + 36,
-        290,
+        272,
         title="Where the disk reads",
         description=(
             "Two panels with time from left to right and the place in the file from bottom to "
