@@ -105,14 +105,28 @@ def documented_keys():
     return {name: set(re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", keys))) for name, keys in rows}
 
 
-@pytest.mark.parametrize(
-    "name", ["info", "verify", "repair", "compact", "merge", "split", "export"]
-)
+# Beside the file a.zarr.zip, what each command is given.
+FURTHER = {
+    "info": [],
+    "verify": [],
+    "repair": [],
+    "compact": [],
+    "merge": [],
+    "split": ["p", "a=.5"],
+    "export": ["b.npz"],
+    "recompress": ["b.zarr.zip", "--level", "2"],
+    "shuffle": ["b.zarr.zip"],
+    "view": [],
+    "tune": ["--array", "x", "--seconds", "0.5"],
+    "bench": ["--seconds", "0.5"],
+}
+
+
+@pytest.mark.parametrize("name", FURTHER)
 def test_the_documented_keys_are_those_of_the_document(folder, monkeypatch, name):
     monkeypatch.chdir(folder)
-    arguments = {"merge": ["b.zarr.zip", "a.zarr.zip"], "split": ["a.zarr.zip", "p", "a=.5"]}
-    arguments["export"] = ["a.zarr.zip", "b.npz"]
-    told = document(run(name, *arguments.get(name, ["a.zarr.zip"]), "--json"))
+    places = ["b.zarr.zip", "a.zarr.zip"] if name == "merge" else ["a.zarr.zip", *FURTHER[name]]
+    told = document(run(name, *places, "--json"))
     common = {"command", "exit_code", "warnings", "error", "ok"}
     assert set(told) - common == documented_keys()[name]
 
