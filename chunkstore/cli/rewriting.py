@@ -9,8 +9,9 @@ import click
 import chunkstore as cs
 from chunkstore.cli.command import report_errors
 from chunkstore.cli.printing import format_nbytes, print_json
+from chunkstore.format.blosc import MAX_TYPESIZE
 from chunkstore.format.codecs import CODEC_NAMES, LEVELS
-from chunkstore.store.spec import SHUFFLES
+from chunkstore.store.spec import AUTO, SHUFFLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 def _storage_options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that all of these have."""
     options = (
-        click.option("--codec", type=click.Choice(CODEC_NAMES), help="By default that of FILE."),
+        click.option(
+            "--codec", type=click.Choice((AUTO, *CODEC_NAMES)), help="By default that of FILE."
+        ),
         click.option(
             "--level", type=click.IntRange(LEVELS[0], LEVELS[-1]), help="Of the codec: 0 to 9."
         ),
@@ -45,6 +48,7 @@ def _storage_options(function: Callable[..., None]) -> Callable[..., None]:
 @click.argument("file", type=click.Path())
 @click.argument("out", type=click.Path())
 @click.option("--shuffle", type=click.Choice(SHUFFLES), help="Of bytes or bits, inside Blosc.")
+@click.option("--typesize", type=click.IntRange(1, MAX_TYPESIZE), help="Bytes that it moves.")
 @click.option("--array", "arrays", multiple=True, help="An array to take, by default all; again.")
 @_storage_options
 @report_errors
@@ -53,6 +57,7 @@ def recompress(
     file: str,
     out: str,
     shuffle: str | None,
+    typesize: int | None,
     arrays: tuple[str, ...],
     no_resume: bool,
     as_json: bool,
@@ -64,7 +69,13 @@ def recompress(
     the same command goes on where it was.
     """
     report = cs.recompress(
-        file, out, shuffle=shuffle, arrays=arrays or None, resume=not no_resume, **options
+        file,
+        out,
+        shuffle=shuffle,
+        typesize=typesize,
+        arrays=arrays or None,
+        resume=not no_resume,
+        **options,
     )
     _print(report, as_json=as_json)
 

@@ -15,7 +15,7 @@ from chunkstore.importers.arrays.files import default_name
 from chunkstore.importing.position import PROVENANCE
 from chunkstore.importing.storage import with_chunk_length
 from chunkstore.store.samples import check_array_name
-from chunkstore.store.spec import ArraySpec
+from chunkstore.store.spec import ArraySpec, fits_typesize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,8 +80,10 @@ class Contents:
         """Return how an array is stored; chunks are kept of files of ours only."""
         chain = self.chain_of(array, options)
         codec, level, shuffle = options.codec, options.level, options.shuffle
+        typesize = _fitting_typesize(array, options.typesize)
         if chain is not None:
-            codec, level, shuffle = _parts_of(chain)
+            codec, level, shuffle, typesize = _parts_of(chain)
+            typesize = _fitting_typesize(array, typesize)
         return ArraySpec(
             array.dtype,
             array.shape[1:],
@@ -90,6 +92,7 @@ class Contents:
             shuffle=shuffle,
             chunk_length=array.chunk_length if keeps_chunks and self.store.is_ours else None,
             attributes=self._attributes_of(array, []),
+            typesize=typesize,
         )
 
     def chain_of(self, array: Array, options: RewriteOptions) -> CodecChain | None:
@@ -97,7 +100,10 @@ class Contents:
         chain = _writable_chain(array)
         if options.codec is not None or options.shuffle == "auto" or chain is None:
             return None
-        return replace(chain, behind=tuple(_changed(codec, options) for codec in chain.behind))
+        typesize = _fitting_typesize(array, options.typesize)
+        return replace(
+            chain, behind=tuple(_changed(codec, options, typesize) for codec in chain.behind)
+        )
 
     def is_unchanged(self, options: RewriteOptions) -> bool:
         """Return whether every array would be stored as it is."""
@@ -210,13 +216,22 @@ def _writable_chain(array: Array) -> CodecChain | None:
     return replace(chain, endian=None if stored.itemsize == 1 else "little")
 
 
-def _changed(codec: BytesCodec, options: RewriteOptions) -> BytesCodec:
-    """Return a codec with the level and shuffle that are asked for."""
+def _fitting_typesize(array: Array, typesize: int | None) -> int | None:
+    """Return a typesize for an array whose samples hold whole elements of it, else None."""
+    stored, _, _ = stored_form(array.dtype)
+    if typesize is None or not fits_typesize(typesize, stored, sample_nbytes_of(array)):
+        return None
+    return typesize
+
+
+def _changed(codec: BytesCodec, options: RewriteOptions, typesize: int | None) -> BytesCodec:
+    """Return a codec with the level, shuffle and typesize that are asked for."""
     if isinstance(codec, BloscCodec):
         return replace(
             codec,
             level=codec.level if options.level is None else options.level,
             shuffle=cast("Shuffle", options.shuffle or codec.shuffle),
+            typesize=typesize or codec.typesize,
         )
     if isinstance(codec, GzipCodec) and options.level is not None:
         return replace(codec, level=options.level)
@@ -229,14 +244,14 @@ def _is_written(codec: object) -> bool:
     return isinstance(codec, BloscCodec) and codec.level in LEVELS
 
 
-def _parts_of(chain: CodecChain) -> tuple[str, int | None, str | None]:
-    """Return codec, level and shuffle as `ArraySpec` takes them."""
+def _parts_of(chain: CodecChain) -> tuple[str, int | None, str | None, int | None]:
+    """Return codec, level, shuffle and typesize as `ArraySpec` takes them."""
     for codec in chain.behind:
         if isinstance(codec, BloscCodec):
-            return codec.codec, codec.level, codec.shuffle
+            return codec.codec, codec.level, codec.shuffle, codec.typesize
         if isinstance(codec, GzipCodec):
-            return "gzip", codec.level, None
-    return "raw", None, None
+            return "gzip", codec.level, None, None
+    return "raw", None, None, None
 
 
 def _is_stored_so(array: Array, kept: CodecChain | None, options: RewriteOptions) -> bool:
@@ -246,5 +261,6 @@ def _is_stored_so(array: Array, kept: CodecChain | None, options: RewriteOptions
     if kept is not None:
         return kept == chain
     return options.shuffle not in (None, "auto") and (
-        (options.codec, options.level, options.shuffle) == _parts_of(chain)
+        (options.codec, options.level, options.shuffle, options.typesize or chain.dtype.itemsize)
+        == _parts_of(chain)
     )

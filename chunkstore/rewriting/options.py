@@ -17,9 +17,9 @@ class RewriteOptions:
 
     Attributes
     ----------
-    codec, level, shuffle
+    codec, level, shuffle, typesize
         Of the new file, see `chunkstore.create`. What is None stays as it is in the source; where
-        a codec is given, level and shuffle are the defaults.
+        a codec is given, the others are the defaults.
     chunk_length, chunk_nbytes
         Samples in a chunk of the widest array, or decoded bytes that it aims at; at most one of
         them. Where both are None, the chunks of a file of ours stay as they are.
@@ -43,6 +43,7 @@ class RewriteOptions:
     codec: str | None = None
     level: int | None = None
     shuffle: str | None = None
+    typesize: int | None = None
     chunk_length: int | None = None
     chunk_nbytes: int | None = None
     threads: int | None = None
@@ -52,7 +53,7 @@ class RewriteOptions:
     progress: bool | None = None
 
     def __post_init__(self) -> None:
-        storage_options(self.codec, self.level, self.shuffle, self.chunk_nbytes)
+        storage_options(self.codec, self.level, self.shuffle, self.chunk_nbytes, self.typesize)
         if self.chunk_length is not None and self.chunk_nbytes is not None:
             raise ValueError(
                 f"chunk_length={self.chunk_length} and chunk_nbytes={self.chunk_nbytes} both say "
@@ -80,6 +81,7 @@ class RewriteOptions:
             "codec": self.codec,
             "level": self.level,
             "shuffle": self.shuffle,
+            "typesize": self.typesize,
             "chunk_length": self.chunk_length,
             "chunk_nbytes": self.chunk_nbytes,
             # Of arrays whose own codecs or chunks cannot be kept.

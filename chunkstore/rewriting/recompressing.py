@@ -28,6 +28,7 @@ def recompress(
     codec: str | None = None,
     level: int | None = None,
     shuffle: str | None = None,
+    typesize: int | None = None,
     chunk_length: int | None = None,
     chunk_nbytes: int | None = None,
     arrays: Mapping[str, str] | Sequence[str] | None = None,
@@ -51,8 +52,9 @@ def recompress(
         default ones, and chunks of the default size.
     out
         The new file; it appears when it is complete and was compared.
-    codec, level, shuffle
-        See `chunkstore.create`. With ``codec`` alone, level and shuffle are the defaults.
+    codec, level, shuffle, typesize
+        See `chunkstore.create`. With ``codec`` alone, the others are the defaults. A typesize is
+        for the arrays whose samples hold whole elements of it.
     chunk_length, chunk_nbytes
         Samples in a chunk of the widest array, or decoded bytes that it aims at; the other arrays
         follow.
@@ -100,6 +102,7 @@ def recompress(
         codec=codec,
         level=level,
         shuffle=shuffle,
+        typesize=typesize,
         chunk_length=chunk_length,
         chunk_nbytes=chunk_nbytes,
         threads=threads,

@@ -193,6 +193,7 @@ class _Run:
                 codec=spec.codec,
                 level=spec.level,
                 shuffle=spec.shuffle,
+                typesize=spec.typesize,
                 chunk_length=spec.chunk_length,
                 attributes=spec.attributes,
             )

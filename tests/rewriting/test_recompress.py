@@ -79,6 +79,31 @@ def test_what_is_not_named_stays_for_each_array(path, out):
         assert (after["a"].codec, after["d"].codec) == ("blosc lz4-3 none", "blosc zstd-1 none")
 
 
+def test_a_typesize_is_for_the_arrays_that_it_fits_and_is_kept(path, out, tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"x": rng.integers(0, 9, (90, 8, 8, 3), dtype="u1"), "y": np.arange(90)}
+    cs.save(path, arrays)
+    cs.recompress(path, out, codec="zstd", shuffle="byte", typesize=3)
+    twice = tmp_path / "twice.zarr.zip"
+    cs.recompress(out, twice, chunk_length=7)
+    for changed in (out, twice):
+        assert_same_values(changed, arrays)
+        with cs.open(changed) as store:
+            codecs = {
+                name: array._node.metadata.codecs.behind[0].typesize
+                for name, array in store.items()
+            }
+        assert codecs == {"x": 3, "y": 8}
+
+
+def test_the_codec_can_be_chosen_by_the_samples(path, out):
+    arrays = write_file(path, codec="raw")
+    cs.recompress(path, out, codec="auto")
+    assert_same_values(out, arrays)
+    with cs.open(out) as store:
+        assert store["labels"].codec.startswith("blosc ")
+
+
 def test_where_nothing_is_to_change_the_stored_chunks_are_copied(path, out, monkeypatch):
     arrays = write_file(path, codec="lz4", level=5)
     monkeypatch.setattr(reading.SampleReader, "read", lambda *_: pytest.fail("decoded"))
