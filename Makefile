@@ -7,7 +7,7 @@
 #   make check     lint, format and types only
 #   make bench     the numbers, beside their peers
 #   make bench-peers  environments for the peers that need one of their own
-#   make docs      runs every example of the documentation
+#   make docs      builds the documentation into site/ and runs every example of it
 #   make clean     removes environments and caches
 
 PYTHON3 ?= python3
@@ -22,7 +22,8 @@ OTHER_BACKENDS = torch tensorflow
 NEEDS_MORE = dask or iterables or torch or with_packages or viewing
 ADAPTERS = $(wildcard chunkstore/adapters)
 KERAS_TESTS = tests/adapters/test_backend.py $(wildcard tests/adapters/test_keras_*.py)
-REQUIRED = keras jax dask h5py hdf5plugin xarray fsspec tensorstore PIL simplejpeg pyarrow cramjam matplotlib
+REQUIRED = keras jax dask h5py hdf5plugin xarray fsspec tensorstore PIL simplejpeg pyarrow cramjam matplotlib mkdocs material \
+    mkdocstrings_handlers
 BCOLZ_IF_IT_HAS_WHEELS = 'import sys; print("bcolz" * (sys.version_info < (3, 13)))'
 
 .DELETE_ON_ERROR:
@@ -71,10 +72,12 @@ bench: .venv-bench/.stamp
 bench-peers: .venv-bench/.stamp
 	$(PYTHON_BENCH) -m benchmarks.peers.install $(PEERS)
 
+# The theme's notice is about a later mkdocs than the one that is installed.
 docs: .venv/.stamp
-	$(PYTHON) -m pytest tests/test_docs.py
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
+	KERAS_BACKEND=jax $(PYTHON) -m pytest tests/test_docs.py tests/test_site.py tests/test_pictures.py
 
-.venv/.stamp: EXTRAS = check,test,demo
+.venv/.stamp: EXTRAS = check,test,demo,docs
 .venv-all/.stamp: EXTRAS = all
 .venv-bench/.stamp: EXTRAS = bench,test
 
@@ -87,5 +90,5 @@ docs: .venv/.stamp
 	touch $@
 
 clean:
-	rm -rf .venv .venv-all .venv-bench .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo
+	rm -rf .venv .venv-all .venv-bench .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
