@@ -19,6 +19,12 @@ from click.testing import CliRunner
 from chunkstore.cli import main
 from tests.support import is_continuous_integration
 
+try:
+    import fcntl
+    import termios
+except ImportError:  # Windows
+    fcntl = termios = None
+
 SCRIPTS = Path(sys.executable).parent
 START = {
     "bash": (
@@ -40,6 +46,7 @@ class Shell:
     def __init__(self, name, folder):
         command, setup = START[name]
         self._ours, theirs = os.openpty()
+        termios.tcsetwinsize(theirs, (24, 200))
         self._told = ""
         self.process = subprocess.Popen(
             command,
@@ -48,6 +55,8 @@ class Shell:
             stderr=theirs,
             cwd=folder,
             start_new_session=True,
+            # The terminal becomes that of the session, without which some shells end at once.
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
             env={
                 **os.environ,
                 "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
@@ -59,7 +68,11 @@ class Shell:
         )
         os.close(theirs)
         # The echo of what is typed has the quotes, so only the shell's answer matches.
-        self.press(f"{setup}; echo rea'dy'\n")
+        self._first = f"{setup}; echo rea'dy'\n"
+
+    def start(self):
+        """Let the shell learn to complete."""
+        self.press(self._first)
         self.wait_for("ready")
 
     def press(self, keys):
@@ -82,17 +95,21 @@ class Shell:
 
 @pytest.fixture(params=START)
 def shell(request, tmp_path):
+    if termios is None:
+        pytest.skip("there is no pseudo-terminal here")
     if shutil.which(request.param) is None:
         if request.param == "bash" and is_continuous_integration():
             pytest.fail("bash must be there", pytrace=False)
         pytest.skip(f"{request.param} is not installed here")
     (tmp_path / "photographs.zarr.zip").touch()
     shell = Shell(request.param, tmp_path)
-    yield shell
-    shell.close()
+    try:
+        shell.start()
+        yield shell
+    finally:
+        shell.close()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no pseudo-terminal")
 def test_a_shell_completes_commands_options_choices_and_files(shell):
     shell.press("chunkstore veri\t")
     shell.wait_for("chunkstore verify")
