@@ -10,16 +10,21 @@ from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, overload
 
-import numpy as np
-
-from chunkstore import settings, system
+from chunkstore import system
 from chunkstore.store.array_reader import allocate
+from chunkstore.store.gathering import (
+    as_memory,
+    gather_numbers_into,
+    gather_range_into,
+    rest_shape,
+)
 from chunkstore.store.indexing import select
 from chunkstore.store.striping import for_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import DTypeLike, NDArray
 
     from chunkstore.pipeline.source import ChunkReader
@@ -161,69 +166,26 @@ class IndexedSource(ABC):
         ValueError
             It is larger than the setting ``asarray_nbytes``, or ``copy=False`` was asked for.
         """
-        limit = settings.current().asarray_nbytes
-        if self.nbytes > limit:
-            raise ValueError(
-                f"array {self._name!r} takes {self.nbytes} bytes; reading it whole by np.asarray "
-                f"is allowed up to {limit} bytes. To train, give fit a loader: "
-                "chunkstore.Loader(store, ...).keras(). To read it all the same, write array[...], "
-                "or raise the limit: with chunkstore.defaults(asarray_nbytes=...)"
-            )
-        if copy is False:
-            raise ValueError(f"array {self._name!r} is on disk: reading it always copies")
-        whole: NDArray[Any] = self[...]
-        return whole if dtype is None else whole.astype(dtype, copy=False)
+        return as_memory(self, dtype, copy)
 
     def _read_range(self, start: int, stop: int, rest: tuple[Any, ...]) -> NDArray[Any]:
         """Return the samples ``[start, stop)``, each indexed by ``rest``."""
-        length = self._chunk_length
         out = allocate((stop - start, *self._rest_shape(rest)), self._dtype, self._name)
-        if out.size == 0:
-            return out
-
-        def task(reader: ScratchReader, chunk_index: int) -> None:
-            base = chunk_index * length
-            a, b = max(start, base), min(stop, base + length)
-            target = out[a - start : b - start]
-            if not rest and b - a == length:
-                reader.read_chunk_into(chunk_index, target)
-            else:
-                chunk = reader.read_chunk(chunk_index)[a - base : b - base]
-                target[...] = chunk[(slice(None), *rest)] if rest else chunk
-
-        self._run(task, range(start // length, -(-stop // length)))
+        if out.size:
+            gather_range_into(
+                out, start, stop, rest, chunk_length=self._chunk_length, run=self._run
+            )
         return out
 
     def _read_numbers(self, samples: NDArray[np.int64], rest: tuple[Any, ...]) -> NDArray[Any]:
         """Return the samples of these numbers, in this order, each chunk decoded once."""
         out = allocate((len(samples), *self._rest_shape(rest)), self._dtype, self._name)
-        if out.size == 0:
-            return out
-        chunks = samples // self._chunk_length
-        within = samples - chunks * self._chunk_length
-        places = np.argsort(chunks, kind="stable")
-        cuts = np.flatnonzero(np.diff(chunks[places])) + 1
-        bounds = [0, *cuts.tolist(), len(samples)]
-
-        def task(reader: ScratchReader, group: int) -> None:
-            dest = places[bounds[group] : bounds[group + 1]]
-            taken = reader.read_chunk(int(chunks[dest[0]])).take(within[dest], axis=0)
-            out[dest] = taken[(slice(None), *rest)] if rest else taken
-
-        self._run(task, range(len(bounds) - 1))
+        if out.size:
+            gather_numbers_into(out, samples, rest, chunk_length=self._chunk_length, run=self._run)
         return out
 
     def _rest_shape(self, rest: tuple[Any, ...]) -> tuple[int, ...]:
-        sample_shape = self._shape[1:]
-        if not rest:
-            return sample_shape
-        try:
-            shape: tuple[int, ...] = np.broadcast_to(np.bool_(False), sample_shape)[rest].shape
-        except IndexError as error:
-            raise IndexError(
-                f"array {self._name!r}: {error} (a sample has shape {sample_shape})"
-            ) from None
-        return shape
+        return rest_shape(self._shape[1:], rest, self._name)
 
     def _run(self, task: Callable[[ScratchReader, int], None], items: Sequence[int]) -> None:
         """Run a task for every item, in several threads when that pays."""

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from chunkstore import settings, system
+from chunkstore import system
 from chunkstore.errors import ChunkStoreError, CorruptionError
 from chunkstore.store.array_reader import ArrayReader, allocate, logical_form
+from chunkstore.store.gathering import (
+    as_memory,
+    gather_numbers_into,
+    gather_range_into,
+    rest_shape,
+)
 from chunkstore.store.indexing import select
 from chunkstore.store.node import OWN_ATTRIBUTES
 from chunkstore.store.striping import for_each
@@ -223,18 +230,7 @@ class Array:
         ValueError
             It is larger than the setting ``asarray_nbytes``, or ``copy=False`` was asked for.
         """
-        limit = settings.current().asarray_nbytes
-        if self.nbytes > limit:
-            raise ValueError(
-                f"array {self.name!r} takes {self.nbytes} bytes; reading it whole by np.asarray is "
-                f"allowed up to {limit} bytes. To train, give fit a loader: "
-                "chunkstore.Loader(store, ...).keras(). To read it all the same, write "
-                "array[...], or raise the limit: with chunkstore.defaults(asarray_nbytes=...)"
-            )
-        if copy is False:
-            raise ValueError(f"array {self.name!r} is on disk: reading it always copies")
-        whole: NDArray[Any] = self[...]
-        return whole if dtype is None else whole.astype(dtype, copy=False)
+        return as_memory(self, dtype, copy)
 
     def read_samples(self, start: int, stop: int, *, threads: int | None = None) -> NDArray[Any]:
         """Return the samples ``[start, stop)``, as ``array[start:stop]`` does.
@@ -302,25 +298,18 @@ class Array:
 
         ``advance`` is told the bytes of each chunk that is done, by the thread that did it.
         """
-        length = self._chunk_length
-        first, last = start // length, -(-stop // length) if stop > start else start // length
         out = allocate((stop - start, *self._rest_shape(rest)), self.dtype, self.name)
         if out.size == 0:
             return out
-
-        def task(reader: ArrayReader, chunk_index: int) -> None:
-            base = chunk_index * length
-            a, b = max(start, base), min(stop, base + length)
-            target = out[a - start : b - start]
-            if not rest and b - a == length:
-                reader.read_chunk_into(chunk_index, target)
-            else:
-                chunk = reader.read_chunk(chunk_index)[a - base : b - base]
-                target[...] = chunk[(slice(None), *rest)] if rest else chunk
-            if advance is not None:
-                advance(target.nbytes)
-
-        self._run(task, range(first, last), threads)
+        gather_range_into(
+            out,
+            start,
+            stop,
+            rest,
+            chunk_length=self._chunk_length,
+            run=partial(self._run, threads=threads),
+            advance=advance,
+        )
         return out
 
     def _read_within(self, start: int, stop: int) -> NDArray[Any]:
@@ -348,33 +337,11 @@ class Array:
         out = allocate((len(samples), *self._rest_shape(rest)), self.dtype, self.name)
         if out.size == 0:
             return out
-        chunks = samples // self.chunk_length
-        places = np.argsort(chunks, kind="stable")
-        sorted_chunks = chunks[places]
-        cuts = np.flatnonzero(np.diff(sorted_chunks)) + 1
-        bounds = np.concatenate([[0], cuts, [len(samples)]])
-        within = samples - chunks * self.chunk_length
-
-        def task(reader: ArrayReader, group: int) -> None:
-            dest = places[bounds[group] : bounds[group + 1]]
-            chunk = reader.read_chunk(int(chunks[dest[0]]))
-            taken = chunk.take(within[dest], axis=0)
-            out[dest] = taken[(slice(None), *rest)] if rest else taken
-
-        self._run(task, range(len(bounds) - 1))
+        gather_numbers_into(out, samples, rest, chunk_length=self._chunk_length, run=self._run)
         return out
 
     def _rest_shape(self, rest: tuple[Any, ...]) -> tuple[int, ...]:
-        sample_shape = self.shape[1:]
-        if not rest:
-            return sample_shape
-        try:
-            shape: tuple[int, ...] = np.broadcast_to(np.bool_(False), sample_shape)[rest].shape
-        except IndexError as error:
-            raise IndexError(
-                f"array {self.name!r}: {error} (a sample has shape {sample_shape})"
-            ) from None
-        return shape
+        return rest_shape(self.shape[1:], rest, self.name)
 
     def to_dask(self) -> Any:
         """Return the array as a dask array, its blocks whole chunks; nothing is read yet.
@@ -391,7 +358,7 @@ class Array:
         """
         return resolve("chunkstore.adapters.dask", "to_dask")(self)
 
-    def _run(self, task: Any, chunks: range, threads: int | None = None) -> None:
+    def _run(self, task: Any, chunks: Sequence[int], threads: int | None = None) -> None:
         """Run a task for every chunk; by default in several threads when that pays."""
         if threads is None:
             nbytes = (
