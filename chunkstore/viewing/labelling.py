@@ -35,6 +35,8 @@ _MOST_BINS: Final = 60
 # A batch of the size that most people use.
 ADVICE_BATCH_SIZE: Final = 64
 _MOST_SHOWN_ELEMENTS: Final = 3
+# A loader's diagnosis holds a number of each sample, some times.
+_MOST_JUDGED: Final = 50_000_000
 # Labels that are drawn along the file; they are sorted, and held several times meanwhile.
 _ALONG_NBYTES: Final = 16 << 20
 
@@ -241,6 +243,11 @@ def advise(store: Store, labels: str | None) -> Diagnosis | str | None:
     aligned = [name for name in store.sample_arrays if store[name].size]
     if not aligned or store.num_samples <= 1:
         return None
+    if store.num_samples > _MOST_JUDGED:
+        return (
+            f"there are more than {_MOST_JUDGED:,} samples, which would take memory and time for a "
+            "number of each; loader.diagnose() judges them"
+        )
     widest = max(aligned, key=lambda name: sample_nbytes(store[name]))
     names = tuple(dict.fromkeys([widest, *([labels] if labels else [])]))
     try:
@@ -259,7 +266,7 @@ def advise(store: Store, labels: str | None) -> Diagnosis | str | None:
             warnings.simplefilter("ignore", ChunkStoreWarning)
             found: Diagnosis = loader.diagnose(labels, warn=False)
             return found
-    except (ChunkStoreError, OSError, ValueError, TypeError) as error:
+    except (ChunkStoreError, OSError, ValueError, TypeError, MemoryError) as error:
         return f"a loader cannot judge these arrays: {error}"
 
 

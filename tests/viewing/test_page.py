@@ -53,6 +53,10 @@ def check_outline(outline):
             assert int(found["width"]) > 0
         if tag == "svg":
             assert found.get("aria-label") or found.get("aria-hidden") == "true"
+        if found.get("class") == "scroll" or tag == "pre":
+            # Whoever has no mouse can scroll it, and hears what it is.
+            assert found["tabindex"] == "0"
+            assert found["aria-label"]
         if tag == "th":
             assert found["scope"] in ("col", "row")
         if "aria-labelledby" in found:

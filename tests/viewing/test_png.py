@@ -40,6 +40,8 @@ def test_each_filter_of_the_format_is_used_and_undone():
         np.tile(rng.integers(0, 256, 64), (8, 1)),
         ramp[8:40] + rng.integers(0, 3, (32, 64)),
         np.maximum.accumulate(rng.integers(0, 256, (8, 64)), axis=0),
+        # Each pixel is the one left above, and not quite the mean of its other neighbours.
+        np.cumsum(rng.integers(2, 4, 75))[np.arange(12)[:, np.newaxis] - np.arange(64) + 63],
     ]
     pixels = np.concatenate(rows).astype(np.uint8)
     file = encode_png(pixels)
