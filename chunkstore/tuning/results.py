@@ -169,6 +169,9 @@ class LoaderSpeed:
     ----------
     ratio
         Of the file: decoded bytes by stored bytes.
+    is_whole
+        Whether the file held the whole sample; else the time was enough to encode some of it, and
+        these chunks stand in the file several times.
     cached
         Shuffled epochs from the page cache.
     disk
@@ -176,6 +179,7 @@ class LoaderSpeed:
     """
 
     ratio: float
+    is_whole: bool
     cached: Spread
     disk: Spread | None
 
@@ -183,6 +187,7 @@ class LoaderSpeed:
         """Return everything as JSON values."""
         return {
             "ratio": self.ratio,
+            "is_whole": self.is_whole,
             "cached_nbytes_per_second": self.cached.to_json(),
             "disk_nbytes_per_second": _or_none(self.disk),
         }

@@ -272,13 +272,14 @@ class TuneRun:
                 )
                 self._move_on()
             loader = loaders[key]
+            ratio = loader.ratio if loader.is_whole else speed.ratio
             found[goal] = Recommendation(
                 goal,
                 **options,
                 reason=words,
-                ratio=loader.ratio,
-                file_nbytes=round(self._sample.nbytes / loader.ratio),
-                fits_in_memory=medium.holds(loader.ratio),
+                ratio=ratio,
+                file_nbytes=round(self._sample.nbytes / ratio),
+                fits_in_memory=medium.holds(ratio),
                 loader=loader,
             )
         return found

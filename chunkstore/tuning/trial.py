@@ -69,7 +69,7 @@ def try_loader(
     least_seconds = min(_LEAST_SECONDS, deadline.seconds * _LEAST_SHARE)
     path = str(Path(folder) / "trial.zarr.zip")
     # Half the time for encoding, half for reading.
-    _write(sample, options, path, crew, Deadline(deadline.seconds / 2))
+    is_whole = _write(sample, options, path, crew, Deadline(deadline.seconds / 2))
     try:
         with open_store(path) as store:
             array = store["x"]
@@ -91,6 +91,7 @@ def try_loader(
             direct = runs.get("direct")
             return LoaderSpeed(
                 array.nbytes / max(1, array.encoded_nbytes),
+                is_whole,
                 Spread(tuple(runs["buffered"])),
                 None if direct is None else Spread(tuple(direct)),
             )
@@ -100,8 +101,13 @@ def try_loader(
 
 def _write(
     sample: DataSample, options: Mapping[str, Any], path: str, crew: Crew, deadline: Deadline
-) -> None:
-    """Write the sample; where the time ends first, its first encoded chunks again and again."""
+) -> bool:
+    """Write the sample; where the time ends first, its first encoded chunks again and again.
+
+    Returns
+    -------
+    Whether each chunk is there once.
+    """
     spec = ArraySpec(sample.stored_dtype, sample.stored_sample_shape)
     length = sample.chunk_length(options["chunk_nbytes"])
     chunks = sample.chunks(options["chunk_nbytes"])
@@ -110,7 +116,7 @@ def _write(
             # Not one whole chunk.
             for piece in sample.pieces:
                 writer.append_mapping({"x": piece}, owned=True)
-            return
+            return True
         chain = default_codecs(
             sample.stored_dtype,
             **{key: value for key, value in options.items() if key != "chunk_nbytes"},
@@ -130,6 +136,7 @@ def _write(
             for _, (_, frame) in zip(chunks, encoded, strict=False):
                 entry = arrays["x"].append_encoded(memoryview(frame), crc32(frame))
                 pipeline.submit_encoded([entry], lambda: None)
+    return len(frames) == len(chunks)
 
 
 def _epoch_rate(
