@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import chunkstore as cs
 from chunkstore.format import choosing
+from chunkstore.format.blosc import BloscCodec
 from chunkstore.format.choosing import choose_codec, interleaved_typesizes
 from chunkstore.format.codecs import default_codecs
 
@@ -169,8 +170,19 @@ def test_a_file_without_samples_decides_nothing(tmp_path):
 
 
 def test_few_samples_are_judged_by_themselves_and_not_by_the_empty_rest_of_a_chunk(tmp_path):
-    cs.save(tmp_path / "a.zarr.zip", {"x": NOISE[:50]}, codec="auto")
-    assert codec_of(tmp_path / "a.zarr.zip")["cname"] == "lz4"
+    cs.save(tmp_path / "a.zarr.zip", {"x": TENTHS[:200]}, codec="auto")
+    assert codec_of(tmp_path / "a.zarr.zip")["cname"] == "zstd"
+
+
+def test_a_slower_codec_must_be_smaller_by_more_than_a_trifle():
+    # Bits of equal weight: zstd makes of them 0.4 % less than lz4.
+    counts = RNG.integers(0, 1000, (2000, 40), dtype=np.int32)
+    sizes = {
+        codec: len(BloscCodec(codec, level, "bit", 4).encode(counts.tobytes()))
+        for codec, level in choosing.CANDIDATES
+    }
+    assert 0.99 * sizes["lz4"] < sizes["zstd"] < sizes["lz4"]
+    assert choose_codec(counts).codec == "lz4"
 
 
 def test_a_writer_that_goes_on_keeps_the_choice(tmp_path):
