@@ -7,9 +7,9 @@ from click.shell_completion import get_completion_class
 
 
 @click.command(
-    epilog='Examples: eval "$(chunkstore completion bash)" in ~/.bashrc; '
-    'eval "$(chunkstore completion zsh)" in ~/.zshrc; '
-    "chunkstore completion fish > ~/.config/fish/completions/chunkstore.fish"
+    epilog='Example, in ~/.bashrc: eval "$(chunkstore completion bash)"\n\n'
+    'Example, in ~/.zshrc: eval "$(chunkstore completion zsh)"\n\n'
+    "Example: chunkstore completion fish > ~/.config/fish/completions/chunkstore.fish"
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context

@@ -43,11 +43,10 @@ def examples(command: click.Command) -> list[str]:
     """Return the examples in a command's last words."""
     found: list[str] = []
     for paragraph in (command.epilog or "").split("\n\n"):
-        words = re.sub(r"^Examples?: ", "", paragraph)
+        place, words = re.fullmatch(r"(?s)(?:Examples?(, [^:]*)?: )?(.*)", paragraph).groups()
         # A semicolon before another command; others belong to the shell.
-        found.extend(
-            part.strip() for part in re.split(r"; (?=chunkstore |eval )", words) if part.strip()
-        )
+        parts = [part.strip() for part in re.split(r"; (?=chunkstore )", words) if part.strip()]
+        found.extend(f"{part}  # {place.removeprefix(', ')}" if place else part for part in parts)
     return found
 
 

@@ -70,6 +70,12 @@ def test_nothing_is_shown_where_stderr_is_no_terminal(words, capsys):
         if name.startswith(("import_", "from_"))
         or name
         in {
+            "bench",
+            "recompress",
+            "shuffle",
+            "tune",
+            "unshuffle",
+            "view",
             "verify",
             "repair",
             "compact",
