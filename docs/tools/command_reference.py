@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Where the reference stands in its page.
 MARK: Final = "<!-- commands -->"
 # Options that the page explains once for all commands.
-COMMON: Final = frozenset({"as_json", "progress", "debug", "help"})
+COMMON: Final = frozenset({"as_json", "progress", "debug"})
 
 
 def commands(
@@ -32,7 +32,8 @@ def commands(
 
 def options(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
     """Yield each option of a command's own as it is written, and its help."""
-    for parameter in command.get_params(context):
+    # Without what `get_params` adds: the help.
+    for parameter in command.params:
         if isinstance(parameter, click.Option) and parameter.name not in COMMON:
             record = parameter.get_help_record(context)
             if record is not None:
