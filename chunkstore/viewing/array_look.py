@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chunkstore.viewing.compression import chunk_compression
 from chunkstore.viewing.features import MOST_POINTS, are_features, project, read_rows
+from chunkstore.viewing.images import image_layout, whole_layout
 from chunkstore.viewing.labelling import caption, class_names
-from chunkstore.viewing.pictures import draw_pictures, image_layout, scaling_of
+from chunkstore.viewing.pictures import draw_pictures, draw_whole, scaling_of
 from chunkstore.viewing.sampling import (
     LOOK_NBYTES,
     choose_chunks,
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
     from chunkstore.store.store import Store
     from chunkstore.viewing.compression import Compression
     from chunkstore.viewing.features import Scatter
+    from chunkstore.viewing.images import ImageLayout
     from chunkstore.viewing.labelling import Labelling
-    from chunkstore.viewing.pictures import ImageLayout, Picture, Scaling
+    from chunkstore.viewing.pictures import Picture, Scaling
     from chunkstore.viewing.sampling import Remarks
     from chunkstore.viewing.summary import Summary
 
@@ -168,6 +170,20 @@ def look_at_array(
             scaling=scaling,
             pictures=draw_pictures(array, numbers, layout, remarks, side=side, scaling=scaling),
             captions=_captions(store, labels, numbers, remarks),
+        )
+    if not is_aligned and (layout := whole_layout(array)) is not None:
+        scaling = scaling_of(array.dtype, summary)
+        return ArrayLook(
+            array=array,
+            is_aligned=is_aligned,
+            is_label=is_label,
+            class_names=names,
+            summary=summary,
+            compression=compression,
+            layout=layout,
+            scaling=scaling,
+            pictures=draw_whole(array, layout, remarks, side=side, scaling=scaling),
+            captions={},
         )
     if are_features(array) and summary.classes is None:
         numbers = choose_samples(array, MOST_POINTS, seed=seed, nbytes=nbytes)

@@ -13,7 +13,8 @@ import numpy as np
 
 from chunkstore.viewing.compression import chunk_compression
 from chunkstore.viewing.elements import array_title
-from chunkstore.viewing.pictures import draw_pictures, image_layout
+from chunkstore.viewing.images import image_layout
+from chunkstore.viewing.pictures import draw_pictures
 from chunkstore.viewing.sampling import READ_ERRORS, Remarks, choose_samples, chunk_nbytes
 from chunkstore.viewing.text import (
     escaped,
@@ -159,8 +160,8 @@ def thumbnails(array: Array) -> str:
         if picture.png is not None:
             data = base64.b64encode(picture.png).decode()
             images.append(
-                f'<img src="data:image/png;base64,{data}" alt="sample {picture.number:,}" '
-                f'title="sample {picture.number:,}" style="height:{_SIDE}px;margin:2px;'
+                f'<img src="data:image/png;base64,{data}" alt="sample {picture.number}" '
+                f'title="sample {picture.number}" style="height:{_SIDE}px;margin:2px;'
                 f'display:inline-block;image-rendering:auto">'
             )
     lost = "".join(

@@ -205,8 +205,8 @@ def _draw_sheet(
     mosaic = np.full((rows * (side + room), columns * (side + gap), 3), 255, np.uint8)
     for place, picture in enumerate(pictures):
         top, left = place // columns * (side + room), place % columns * (side + gap)
-        label = captions.get(picture.number, "")
-        text = _plain(label, _CAPTION) if label else f"#{picture.number}"
+        number = picture.number
+        text = "" if number is None else _plain(captions.get(number, f"#{number}"), _CAPTION)
         if picture.pixels is None:
             mosaic[top : top + side, left : left + side] = (250, 225, 222)
             text = "damaged"

@@ -9,6 +9,7 @@ import numpy as np
 
 from chunkstore.progress import progress_bar
 from chunkstore.viewing.array_look import look_at_array
+from chunkstore.viewing.images import image_layout
 from chunkstore.viewing.labelling import (
     Labelling,
     advise,
@@ -16,7 +17,7 @@ from chunkstore.viewing.labelling import (
     find_labels,
     labels_along,
 )
-from chunkstore.viewing.pictures import fitting_side, image_layout
+from chunkstore.viewing.pictures import fitting_side
 from chunkstore.viewing.sampling import LOOK_NBYTES, Remarks
 
 if TYPE_CHECKING:

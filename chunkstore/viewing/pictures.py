@@ -1,27 +1,24 @@
-"""Which arrays look like images, and how do their samples become small pictures?"""
+"""How do samples that are images become small pictures?"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from chunkstore.viewing.png import encode_png
-from chunkstore.viewing.sampling import is_readable, read_numbers
+from chunkstore.viewing.sampling import READ_ERRORS, is_readable, read_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chunkstore.store.array import Array
+    from chunkstore.viewing.images import ImageLayout
     from chunkstore.viewing.sampling import Remarks
     from chunkstore.viewing.summary import Summary
 
-# Sides of what is taken for an image: shorter ones are tables or filters, longer ones too narrow.
-_LEAST_SIDE: Final = 6
-_MOST_ASPECT: Final = 12
-_CHANNELS: Final = (1, 3, 4)
 # Small numbers in bytes are classes or a mask: scaled, or they would be black.
 _MOST_MASK_VALUE: Final = 31
 # Where a pixel is NaN or infinite.
@@ -29,40 +26,6 @@ _STRANGE_COLOUR: Final = (255, 0, 255)
 # Pixels that are averaged for one of a picture, along each side.
 _MOST_AVERAGED: Final = 4
 _WHITE: Final = 255
-
-Order = Literal["HW", "HWC", "CHW"]
-
-
-@dataclass(frozen=True)
-class ImageLayout:
-    """How the axes of a sample make an image.
-
-    Attributes
-    ----------
-    order
-        Height, width and channels.
-    height, width, channels
-        Of the image.
-    """
-
-    order: Order
-    height: int
-    width: int
-    channels: int
-
-    @property
-    def words(self) -> str:
-        """In words, such as ``"28 x 28 pixels, gray"``."""
-        colours = {1: "gray", 3: "colour", 4: "colour; the fourth channel is not shown"}
-        return f"{self.width} x {self.height} pixels, {colours[self.channels]}"
-
-    def planes(self, sample: NDArray[Any]) -> NDArray[Any]:
-        """Return a sample as a view of shape ``(height, width, 1 or 3)``."""
-        if self.order == "HW":
-            return sample[..., np.newaxis]
-        if self.order == "CHW":
-            sample = sample.transpose(1, 2, 0)
-        return sample[..., :3]
 
 
 @dataclass(frozen=True)
@@ -94,41 +57,16 @@ class Picture:
     Attributes
     ----------
     number
-        Of the sample.
+        Of the sample; None for the whole array.
     png
         The file; None where the sample is damaged.
     pixels
         Shape ``(height, width)`` or ``(height, width, 3)``, uint8; None with ``png``.
     """
 
-    number: int
+    number: int | None
     png: bytes | None
     pixels: NDArray[np.uint8] | None
-
-
-def image_layout(array: Array) -> ImageLayout | None:
-    """Return how the samples of an array make images; None if they do not look like any.
-
-    Examples
-    --------
-    >>> import os, tempfile
-    >>> import chunkstore as cs
-    >>> path = os.path.join(tempfile.mkdtemp(), "a.zarr.zip")
-    >>> cs.save(path, {"x": np.zeros((9, 3, 32, 32), "f4"), "f": np.zeros((9, 512), "f4")})
-    >>> with cs.open(path) as store:
-    ...     image_layout(store["x"]), image_layout(store["f"])
-    (ImageLayout(order='CHW', height=32, width=32, channels=3), None)
-    """
-    if array.dtype.kind not in "buif" or not array.size:
-        return None
-    shape = array.shape[1:]
-    if len(shape) == 2 and _is_plane(*shape):
-        return ImageLayout("HW", *shape, channels=1)
-    if len(shape) == 3 and shape[2] in _CHANNELS and _is_plane(*shape[:2]):
-        return ImageLayout("HWC", *shape)
-    if len(shape) == 3 and shape[0] in _CHANNELS and _is_plane(*shape[1:]):
-        return ImageLayout("CHW", *shape[1:], channels=shape[0])
-    return None
 
 
 def scaling_of(dtype: np.dtype[Any], summary: Summary) -> Scaling:
@@ -264,6 +202,18 @@ def draw_pictures(
     return tuple(pictures)
 
 
+def draw_whole(
+    array: Array, layout: ImageLayout, remarks: Remarks, *, side: int, scaling: Scaling
+) -> tuple[Picture, ...]:
+    """Return an array that is one image as a picture; none where it is damaged."""
+    try:
+        pixels = as_pixels(*shrink(np.asarray(array[...]), layout, side), scaling)
+    except READ_ERRORS as error:
+        remarks.add_error(array.name, error)
+        return ()
+    return (Picture(None, encode_png(pixels), pixels),)
+
+
 def fitting_side(count: int, *, budget_nbytes: int, most: int, least: int) -> int:
     """Return the side of pictures, in pixels, so that all of them fit a budget uncompressed.
 
@@ -276,11 +226,6 @@ def fitting_side(count: int, *, budget_nbytes: int, most: int, least: int) -> in
     """
     side = math.isqrt(budget_nbytes // (3 * max(count, 1)))
     return max(least, min(most, side))
-
-
-def _is_plane(height: int, width: int) -> bool:
-    shorter, longer = sorted((height, width))
-    return shorter >= _LEAST_SIDE and longer <= _MOST_ASPECT * shorter
 
 
 def _added(

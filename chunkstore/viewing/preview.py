@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from chunkstore.viewing.array_look import look_at_array
 from chunkstore.viewing.elements import array_title
 from chunkstore.viewing.figure import array_figure, as_png, sheet_figure
+from chunkstore.viewing.images import image_layout
 from chunkstore.viewing.labelling import Labelling, class_names, find_labels
 from chunkstore.viewing.looking import DEFAULT_SAMPLES, check_samples
-from chunkstore.viewing.pictures import fitting_side, image_layout
+from chunkstore.viewing.pictures import fitting_side
 from chunkstore.viewing.sampling import Remarks, choose_chunks
 from chunkstore.viewing.sections import array_part
 from chunkstore.viewing.style import POLICY, STYLE
@@ -40,7 +41,8 @@ class Preview:
     Attributes
     ----------
     numbers
-        Of the samples whose pictures are shown, in the order of the file.
+        Of the samples whose pictures are shown, in the order of the file; none of an array that is
+        one picture.
     labels
         Their labels, by number; empty where there are none.
     damage
@@ -50,7 +52,9 @@ class Preview:
     def __init__(self, look: ArrayLook, damage: tuple[Damage, ...], path: str) -> None:
         self._look = look
         self._path = path
-        self.numbers = tuple(picture.number for picture in look.pictures)
+        self.numbers = tuple(
+            picture.number for picture in look.pictures if picture.number is not None
+        )
         self.labels = dict(look.captions)
         self.damage = damage
 

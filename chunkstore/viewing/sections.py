@@ -204,13 +204,16 @@ def array_part(look: ArrayLook) -> str:
 def contact_sheet(look: ArrayLook) -> str:
     """Return the pictures of some samples with their labels."""
     items = "".join(
-        _sheet_item(picture, look.captions.get(picture.number)) for picture in look.pictures
+        _sheet_item(picture, None if picture.number is None else look.captions.get(picture.number))
+        for picture in look.pictures
     )
     small = look.layout is not None and max(look.layout.height, look.layout.width) < _SMALL_PICTURE
     scaling = "" if look.scaling is None else look.scaling.words
     strange = look.summary.num_nan + look.summary.num_infinite
     words = [
-        f"{plural(len(look.pictures), 'sample')} of {len(look.array):,}, in file order",
+        "The whole array as one picture"
+        if look.pictures[0].number is None
+        else f"{plural(len(look.pictures), 'sample')} of {len(look.array):,}, in file order",
         *([scaling] if scaling else []),
         *(["NaN and infinite pixels are magenta"] if strange else []),
     ]
@@ -268,10 +271,13 @@ def values(summary: Summary) -> str:
 
 
 def _sheet_item(picture: Picture, label: str | None) -> str:
-    name = f"sample {picture.number:,}" + ("" if label is None else f", labelled {label}")
-    below = ("" if label is None else f'<span class="cap">{isolated(label, 40)}</span>') + (
-        f'<span class="num">{picture.number:,}</span>'
-    )
+    if picture.number is None:
+        name, below = "the whole array", ""
+    else:
+        name = f"sample {picture.number:,}" + ("" if label is None else f", labelled {label}")
+        below = ("" if label is None else f'<span class="cap">{isolated(label, 40)}</span>') + (
+            f'<span class="num">{picture.number:,}</span>'
+        )
     if picture.png is None or picture.pixels is None:
         return (
             f'<li><span class="lost" role="img" aria-label="{escaped(name)} is damaged">damaged'

@@ -10,7 +10,7 @@ import pytest
 
 import chunkstore as cs
 from tests.support import require
-from tests.viewing.browser import open_browser
+from tests.viewing.browser import BROWSERS, open_browser, require_program
 from tests.viewing.files import ODD_NAMES, damage, images_with_labels, photos, write
 
 PHONE = 360
@@ -283,6 +283,21 @@ def test_a_preview_shows_its_pictures_inside_a_notebook(browser, tmp_path):
     assert all(inside)
     assert browser.messages() == []
     assert {url for url in browser.requests() if url.startswith("http")} == set()
+
+
+@pytest.mark.parametrize(
+    ("required", "outcome"),
+    [
+        ("all", pytest.fail.Exception),
+        ("torch selenium", pytest.fail.Exception),
+        ("torch", pytest.skip.Exception),
+    ],
+)
+def test_where_a_browser_must_be_there_its_absence_is_a_failure(monkeypatch, required, outcome):
+    monkeypatch.setenv("CHUNKSTORE_REQUIRED", required)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(outcome, match=r"chromium.* installed here"):
+        require_program(BROWSERS)
 
 
 def rgb(text):

@@ -128,6 +128,18 @@ def test_the_same_file_and_seed_give_the_same_page_and_another_seed_other_pictur
     assert (tmp_path / "a.html").read_bytes() != (tmp_path / "c.html").read_bytes()
 
 
+def test_images_and_masks_show_the_same_samples(tmp_path):
+    masks = photos(300)[..., 0] > 128
+    path = write(tmp_path / "a.zarr.zip", x=photos(300), mask=masks, y=np.arange(300) % 2)
+    report, _ = page_of(path, samples=40)
+    looks = {look.name: look for look in report.look.arrays}
+    numbers = [picture.number for picture in looks["x"].pictures]
+    assert len(numbers) == 20
+    assert [picture.number for picture in looks["mask"].pictures] == numbers
+    for picture in looks["mask"].pictures:
+        np.testing.assert_array_equal(picture.pixels, masks[picture.number] * np.uint8(255))
+
+
 def test_features_are_drawn_in_a_plane_and_coloured_by_label(tmp_path):
     rng = np.random.default_rng(0)
     labels = np.arange(300) % 3
@@ -214,6 +226,10 @@ def test_unaligned_arrays_and_groups_are_shown(tmp_path):
     _, outline = page_of(path)
     assert "Array group/inner/x" in outline.text
     assert "Array mean" in outline.text
+    # A mean image is one picture, not eight rows.
+    assert [found["alt"] for found in outline.all("img")] == ["the whole array"]
+    with cs.open(path) as store:
+        assert "the whole array" in store.preview("mean")._repr_html_()
 
 
 @pytest.mark.leaves_open("the event loop of zarr")

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 
 import chunkstore as cs
 from chunkstore.viewing.features import project
+from chunkstore.viewing.images import ImageLayout, image_layout
 from chunkstore.viewing.pictures import (
-    ImageLayout,
     Scaling,
     as_pixels,
     draw_pictures,
-    image_layout,
     scaling_of,
     shrink,
 )
