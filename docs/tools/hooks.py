@@ -55,9 +55,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     inside.append({"Decisions": [f"design/{name}" for name in notes]})
     notebooks = [page for source, page in OUTSIDE.items() if source.startswith("notebooks/")]
     config.nav.append({"Notebooks": notebooks})
-    config.nav.append(
-        {"Project": [page for page in OUTSIDE.values() if page.startswith("project/")]}
-    )
+    # Its heading is the project's name, which says little in a list.
+    readme, *others = [page for page in OUTSIDE.values() if page.startswith("project/")]
+    config.nav.append({"Project": [{"README": readme}, *others]})
     return config
 
 
