@@ -94,15 +94,17 @@ class Contents:
             yield block
             self.advance(block.nbytes)
 
-    def iter_rows(self) -> Iterator[dict[str, NDArray[Any]]]:
-        """Yield the samples of all aligned arrays side by side, some 16 MiB at a time."""
+    def iter_rows(self, *, nbytes: int = _BLOCK_NBYTES) -> Iterator[dict[str, NDArray[Any]]]:
+        """Yield the samples of all aligned arrays side by side, so many bytes at a time."""
         widths = {
             name: math.prod(self.arrays[name].shape[1:]) * self.arrays[name].dtype.itemsize
             for name in self.aligned
         }
         widest = max(self.aligned, key=lambda name: widths[name])
         unit = self.chunk_length(widest)
-        fitting = _BLOCK_NBYTES // max(1, sum(widths.values()))
+        width = max(1, sum(widths.values()))
+        # Whole chunks, so that each is decoded once; of large ones a part.
+        fitting = max(nbytes, min(unit * width, _BLOCK_NBYTES)) // width
         step = max(1, fitting // unit * unit or min(unit, fitting))
         for start in range(0, self.num_samples, step):
             stop = min(start + step, self.num_samples)
