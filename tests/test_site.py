@@ -182,6 +182,33 @@ def test_no_list_or_table_was_taken_for_a_paragraph(pages):
     assert torn == []
 
 
+@pytest.mark.parametrize(
+    ("page", "written", "expected"),
+    [
+        ("guarantees.md", "](../README.md#how-fast)", "](project/readme.md#how-fast)"),
+        ("how-to/resume.md", "](../frameworks.md)", "](../frameworks.md)"),
+        ("how-to/features.md", "](../../notebooks/02_features_to_disk.ipynb)",
+         "](../notebooks/02_features_to_disk.md)"),
+        ("project/readme.md", "](docs/order.md#lanes-and-ranks)", "](../order.md#lanes-and-ranks)"),
+        ("order.md", "](https://zarr.dev/x)", "](https://zarr.dev/x)"),
+        ("order.md", "](#what-a-window-does)", "](#what-a-window-does)"),
+    ],
+)  # fmt: skip
+def test_a_link_of_the_repository_leads_to_the_page_of_the_site(page, written, expected):
+    require("mkdocs")
+    from docs.tools.hooks import _with_site_links
+
+    assert _with_site_links(f"[words{written} behind", page) == f"[words{expected} behind"
+
+
+def test_a_link_to_a_file_that_is_no_page_ends_the_build():
+    exceptions = require("mkdocs.exceptions")
+    from docs.tools.hooks import _with_site_links
+
+    with pytest.raises(exceptions.PluginError, match="'Makefile', which is no page of the site"):
+        _with_site_links("[how](../Makefile)", "order.md")
+
+
 def test_pages_outside_the_folder_of_the_documentation_are_in_the_site(site):
     assert (site / "project" / "readme.html").is_file()
     notebooks = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
