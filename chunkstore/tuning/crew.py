@@ -43,14 +43,17 @@ class Crew:
     ----------
     threads
         How many.
+    clock
+        Seconds; a clock of processor time tells what the work costs while others use the machine.
 
     Notes
     -----
     Threads: for one caller. If it is interrupted, the threads end behind their present item.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self.threads = threads
+        self._clock = clock
         self._pool = ThreadPoolExecutor(threads, "chunkstore-tune")
         self._is_over = threading.Event()
 
@@ -74,14 +77,15 @@ class Crew:
             Items that were done, repeated ones included, and how long it took.
         """
         numbers = itertools.count()
-        started = time.perf_counter()
+        clock = self._clock
+        started = clock()
 
         def run(thread: int) -> int:
             done = 0
             try:
                 while not self._is_over.is_set():
                     number = next(numbers)
-                    if number >= count and time.perf_counter() - started >= least_seconds:
+                    if number >= count and clock() - started >= least_seconds:
                         break
                     work(thread, number % count)
                     done += 1
@@ -96,7 +100,7 @@ class Crew:
         except BaseException:
             self._is_over.set()
             raise
-        return num_done, time.perf_counter() - started
+        return num_done, clock() - started
 
     def __enter__(self) -> Crew:
         return self

@@ -14,7 +14,7 @@ import numpy as np
 from chunkstore.tuning.results import PeerSpeed, Spread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,7 +29,10 @@ MISSING: Final = "h5py is not installed, so it is not in the table: pip install 
 
 
 def measure_hdf5(
-    chunks: Sequence[NDArray[Any]], *, deadline: Deadline
+    chunks: Sequence[NDArray[Any]],
+    *,
+    deadline: Deadline,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[list[PeerSpeed], str | None]:
     """Measure h5py's own filters.
 
@@ -39,6 +42,8 @@ def measure_hdf5(
         In stored form, of one shape.
     deadline
         Behind the first round, ends the rounds.
+    clock
+        Seconds.
 
     Returns
     -------
@@ -55,7 +60,7 @@ def measure_hdf5(
         if number and deadline.is_over:
             break
         for name in _FILTERS if number % 2 else reversed(_FILTERS):
-            runs[name].append(_measure(h5py, samples, len(chunks[0]), _FILTERS[name]))
+            runs[name].append(_measure(h5py, samples, len(chunks[0]), _FILTERS[name], clock))
     return [
         PeerSpeed(
             name,
@@ -68,19 +73,23 @@ def measure_hdf5(
 
 
 def _measure(
-    h5py: Any, samples: NDArray[Any], chunk_length: int, options: dict[str, Any]
+    h5py: Any,
+    samples: NDArray[Any],
+    chunk_length: int,
+    options: dict[str, Any],
+    clock: Callable[[], float],
 ) -> tuple[float, float, float]:
     """Return ratio, and decoded bytes a second of writing and reading; no chunk is cached."""
     out = np.empty_like(samples)
     with h5py.File("tune", "w", driver="core", backing_store=False, rdcc_nbytes=0) as file:
-        started = time.perf_counter()
+        started = clock()
         data_set = file.create_dataset(
             "x", data=samples, chunks=(chunk_length, *samples.shape[1:]), **options
         )
         file.flush()
-        encode = samples.nbytes / (time.perf_counter() - started)
+        encode = samples.nbytes / (clock() - started)
         stored = data_set.id.get_storage_size()
-        started = time.perf_counter()
+        started = clock()
         data_set.read_direct(out)
-        decode = samples.nbytes / (time.perf_counter() - started)
+        decode = samples.nbytes / (clock() - started)
     return samples.nbytes / max(1, stored), encode, decode
