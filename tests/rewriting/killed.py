@@ -19,6 +19,7 @@ _PROGRAM = f"""
 import os, signal, sys
 import chunkstore as cs
 from chunkstore import system
+from chunkstore.container.writer import ContainerWriter
 from chunkstore.rewriting import dealing, job, writing
 from chunkstore.rewriting.budget import Budget
 
@@ -50,6 +51,14 @@ def killed_sync(call):
         call(argument)
     return sync
 
+rename = ContainerWriter.rename
+
+def killed_rename(self, *arguments, **options):
+    if event():
+        end()
+    rename(self, *arguments, **options)
+
+ContainerWriter.rename = killed_rename
 table.pwrite = killed_pwrite
 table.sync_data = killed_sync(sync_data)
 table.sync_folder = killed_sync(sync_folder)
@@ -73,7 +82,7 @@ def run_killed(call, folder, *, events):
     folder
         That it runs in.
     events
-        Writes and syncs that succeed.
+        Writes, syncs and renames that succeed.
 
     Returns
     -------

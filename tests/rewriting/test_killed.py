@@ -8,6 +8,7 @@ import pytest
 
 import chunkstore as cs
 from chunkstore import system
+from chunkstore.container.writer import ContainerWriter
 from chunkstore.rewriting import reading
 from tests.rewriting.files import names_in, write_file
 from tests.rewriting.killed import run_killed, use_small_steps
@@ -59,15 +60,16 @@ def whole(sources, tmp_path, call, monkeypatch):
     count = [0]
 
     def counted(function):
-        def call(*arguments):
+        def call(*arguments, **options):
             count[0] += 1
-            return function(*arguments)
+            return function(*arguments, **options)
 
         return call
 
     with monkeypatch.context() as patched:
         for name in ("pwrite", "sync_data", "sync_folder"):
             patched.setattr(system.calls, name, counted(getattr(system.calls, name)))
+        patched.setattr(ContainerWriter, "rename", counted(ContainerWriter.rename))
         run_here(call, folder, patched)
     return (folder / "out.zarr.zip").read_bytes(), count[0]
 
@@ -81,6 +83,19 @@ def test_the_same_call_goes_on_after_a_kill(sources, tmp_path, call, whole, mome
     run_here(call, folder, monkeypatch)
     assert (folder / "out.zarr.zip").read_bytes() == content
     assert names_in(folder) == ["in.zarr.zip", "mixed.zarr.zip", "out.zarr.zip"]
+
+
+def test_work_that_is_killed_before_the_file_gets_its_name_only_names_it(
+    sources, tmp_path, call, whole, monkeypatch
+):
+    content, num_events = whole
+    folder = prepared(sources, tmp_path / "killed")
+    # What is left is the rename, and to bring the folder to the device.
+    assert run_killed(call, folder, events=num_events - 2)
+    assert "out.zarr.zip.partial" in names_in(folder)
+    monkeypatch.setattr(reading.SampleReader, "read", lambda *_: pytest.fail("read again"))
+    run_here(call, folder, monkeypatch)
+    assert (folder / "out.zarr.zip").read_bytes() == content
 
 
 def test_work_that_is_killed_again_and_again_comes_to_its_end(sources, tmp_path, call, whole):

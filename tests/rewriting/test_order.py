@@ -73,6 +73,16 @@ def test_piles_and_blocks_change_nothing_also_where_keys_are_tied(
     assert np.array_equal(found, order_of(num_samples, seed, claimed=claimed))
 
 
+@given(st.integers(1, 2**62), st.integers(1, 50))
+def test_piles_are_cut_where_no_tie_can_be(num_samples, num_piles):
+    order = RandomOrder(num_samples, seed=1)
+    cuts = order.cuts(num_piles)
+    mask = np.uint64((1 << (num_samples - 1).bit_length()) - 1)
+    assert not (cuts & mask).any()
+    assert len(cuts) == num_piles - 1
+    assert (np.diff(cuts.astype(object)) >= 0).all()
+
+
 @pytest.mark.parametrize(
     ("length", "num_seeds", "claimed"),
     [

@@ -174,7 +174,11 @@ def test_each_chunk_of_the_source_is_decoded_once(path, out, monkeypatch):
     rng = np.random.default_rng(0)
     cs.save(
         path,
-        {"x": rng.integers(0, 255, (400, 64, 64), dtype="u1"), "y": np.arange(400)},
+        {
+            "x": rng.integers(0, 255, (400, 64, 64), dtype="u1"),
+            "y": np.arange(400),
+            "z": rng.standard_normal((400, 3)),
+        },
         chunk_nbytes=1 << 14,
     )
     decoded = []

@@ -92,6 +92,18 @@ def test_piles_of_other_work_are_begun_anew(path, other):
     again.close()
 
 
+def test_piles_that_other_work_wrote_over_are_not_trusted(path):
+    for identity in (b"i" * 16, b"j" * 16, b"i" * 16):
+        piles = open_piles(path, identity=identity)
+        assert piles.dealt.num_samples == 0
+        piles.append(0, memoryview(identity[:8]), 1)
+        piles.checkpoint(1)
+        if identity == b"i" * 16:
+            piles.append(0, memoryview(identity[:8]), 1)
+            piles.checkpoint(2)
+        piles.close()
+
+
 def test_changed_bytes_are_an_error_that_says_where(path):
     piles = open_piles(path)
     write_all(piles)
