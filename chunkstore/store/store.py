@@ -272,8 +272,9 @@ def open_store(path: str | os.PathLike[str]) -> Store:
 
     Returns
     -------
-    A read-only mapping from names to arrays; close it, or use it in a ``with`` block. Opening
-    reads the directory and the metadata, not the data.
+    store
+        A read-only mapping from names to arrays; close it, or use it in a ``with`` block. Opening
+        reads the directory and the metadata, not the data.
 
     Raises
     ------
