@@ -70,7 +70,7 @@ def storage_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--threads", type=click.IntRange(min=1), help="Default: all processors."),
         click.option("--chunk", type=click.IntRange(min=1), help="Samples in a chunk."),
         click.option("--level", type=click.IntRange(0, 9), help="0 to 9, default 1."),
-        click.option("--codec", help="zstd (default), lz4, lz4hc, blosclz, zlib, gzip or raw."),
+        click.option("--codec", help="zstd (default), lz4, lz4hc, blosclz, zlib, gzip, raw, auto."),
     )
 
 
