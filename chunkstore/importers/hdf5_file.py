@@ -61,6 +61,12 @@ class Hdf5File:
         self._linked: dict[str, str] = {}
         self._raw = resources.enter_context(closing(ReadFile(self.path)))
         if not h5py.is_hdf5(self.path):
+            if self._raw.read(10, 0) == b"MATLAB 5.0":
+                raise FormatError(
+                    "this is a MATLAB file of the format before 7.3, which is no HDF5; save it "
+                    "with '-v7.3', or read it by scipy.io.loadmat and write it by cs.save",
+                    self.path,
+                )
             raise FormatError("this is no HDF5 file", self.path)
         try:
             self._file = resources.enter_context(h5py.File(self.path, "r"))

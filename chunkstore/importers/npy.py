@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -158,27 +159,28 @@ def open_npy(
         raise ValueError("size= goes with stack=True: each file is one sample then")
     with ExitStack() as resources:
         decoded = resources.enter_context(closing(DecodedArrays(folder)))
-        found, name = _found(source, decoded)
+        notes: list[str] = []
+        found, name = _found(source, decoded, notes)
         chosen = chosen_arrays(found, arrays, name)
         if errors := [value for value in chosen.values() if isinstance(value, FormatError)]:
             raise errors[0]
-        samples = found_samples("npy", name, chosen, beside=beside)
+        samples = found_samples("npy", name, chosen, beside=beside, notes=notes)
         return samples.own(resources.pop_all())
 
 
-def _found(source: Source, decoded: DecodedArrays) -> tuple[dict[str, Any], str]:
+def _found(source: Source, decoded: DecodedArrays, notes: list[str]) -> tuple[dict[str, Any], str]:
     """Return columns and single values by name, and what the source is called.
 
     In place of one that cannot be had, because files differ, is the error that says why.
     """
     if not isinstance(source, Mapping):
-        return _columns_of(source, decoded)
+        return _columns_of(source, decoded, notes)
     if not source:
         raise ValueError("import_npy needs at least one file, got none")
     found: dict[str, Any] = {}
     names: list[str] = []
     for key, place in source.items():
-        inside, name = _columns_of(place, decoded)
+        inside, name = _columns_of(place, decoded, notes)
         names.append(name)
         if len(inside) > 1:
             raise ValueError(
@@ -189,19 +191,19 @@ def _found(source: Source, decoded: DecodedArrays) -> tuple[dict[str, Any], str]
 
 
 def _columns_of(
-    source: Place | Sequence[Place], decoded: DecodedArrays
+    source: Place | Sequence[Place], decoded: DecodedArrays, notes: list[str]
 ) -> tuple[dict[str, Any], str]:
     if isinstance(source, str | os.PathLike) and (exported := _exported(source)):
         # A file for each array, as `chunkstore.export` leaves them.
         place = os.fspath(source)
         return {
             file.removesuffix(".npy"): next(
-                iter(_file_columns(os.path.join(place, file), decoded).values())
+                iter(_file_columns(os.path.join(place, file), decoded, notes).values())
             )
             for file in exported
         }, place
     paths, name = listed_files(source, ENDINGS)
-    parts = [_file_columns(path, decoded) for path in paths]
+    parts = [_file_columns(path, decoded, notes) for path in paths]
     if len(parts) == 1:
         return parts[0], name
     # Files of a folder: an npy file's array is called as the folder.
@@ -251,7 +253,7 @@ def _joined(key: str, values: list[Any], paths: Sequence[str], name: str) -> Any
     return JoinedColumn(f"{name}: array {key!r}", values) if isinstance(first, Column) else first
 
 
-def _file_columns(path: str, decoded: DecodedArrays) -> dict[str, Any]:
+def _file_columns(path: str, decoded: DecodedArrays, notes: list[str]) -> dict[str, Any]:
     if path.lower().endswith(".npz"):
         return npz_columns(path, decoded)
     identity = file_identity(path)
@@ -262,6 +264,12 @@ def _file_columns(path: str, decoded: DecodedArrays) -> dict[str, Any]:
                 return {default_name(path): read_value(stream, header, path, path)}
     except OSError as error:
         raise missing(error, path) from None
+    nbytes = math.prod(header.shape) * header.dtype.itemsize
+    if (rest := os.path.getsize(path) - header.offset - nbytes) > 0:
+        notes.append(
+            f"{path}: {rest} bytes behind the array are not read; saving again to an open file "
+            "puts a second array there"
+        )
     if header.is_fortran:
         column = mapped(path, path, header, offset=header.offset, identity=identity)
     else:

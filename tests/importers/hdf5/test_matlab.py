@@ -120,3 +120,10 @@ def test_what_stands_beside_and_does_not_decode_is_named(tmp_path):
     (tmp_path / "a.mat").write_bytes(raw)
     with pytest.raises(cs.CorruptionError, match=r"a\.mat: dataset '/m' cannot be read"):
         cs.import_hdf5(tmp_path / "a.mat", tmp_path / "a.zarr.zip", beside=["m"])
+
+
+def test_a_file_of_an_older_format_is_told_as_such(tmp_path):
+    scipy_io = require("scipy.io")
+    scipy_io.savemat(tmp_path / "a.mat", {"x": np.arange(3)})
+    with pytest.raises(cs.FormatError, match=r"before 7\.3, which is no HDF5; save it with '-v7"):
+        cs.import_hdf5(tmp_path / "a.mat", tmp_path / "a.zarr.zip")

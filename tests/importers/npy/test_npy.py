@@ -396,3 +396,16 @@ def test_a_folder_that_was_exported_comes_back_as_its_arrays(tmp_path):
     assert {name: values.tolist() for name, values in found.items()} == {
         name: values.tolist() for name, values in arrays.items()
     }
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_second_array_in_a_file_is_noted(tmp_path, order):
+    with (tmp_path / "x.npy").open("wb") as file:
+        np.save(file, np.asarray(np.arange(6).reshape(3, 2), order=order))
+        size = file.tell()
+        np.save(file, np.arange(5))
+    rest = (tmp_path / "x.npy").stat().st_size - size
+    report = cs.import_npy(tmp_path / "x.npy", tmp_path / "a.zarr.zip")
+    (note,) = report.notes
+    assert note.startswith(f"{tmp_path / 'x.npy'}: {rest} bytes behind the array are not read; sav")
+    assert cs.load(tmp_path / "a.zarr.zip")["x"].tolist() == [[0, 1], [2, 3], [4, 5]]
