@@ -155,6 +155,9 @@ def thumbnails(array: Array) -> str:
     except (*READ_ERRORS, ValueError) as error:
         # Also the ValueError of a store that was closed.
         return f"<div {_QUIET}>no pictures: {isolated(error, 300)}</div>"
+    # Single pixels of small images show.
+    is_small = max(layout.height, layout.width) < _SIDE
+    grain = ";image-rendering:pixelated" if is_small else ""
     images = []
     for picture in pictures:
         if picture.png is not None:
@@ -162,7 +165,7 @@ def thumbnails(array: Array) -> str:
             images.append(
                 f'<img src="data:image/png;base64,{data}" alt="sample {picture.number}" '
                 f'title="sample {picture.number}" style="height:{_SIDE}px;margin:2px;'
-                f'display:inline-block;image-rendering:auto">'
+                f'display:inline-block{grain}">'
             )
     lost = "".join(
         f"<div {_QUIET}>damaged: {isolated(entry.message, 300)}</div>" for entry in remarks.damage
