@@ -83,16 +83,26 @@ def test_the_bytes_depend_on_neither_memory_nor_threads(path, tmp_path, monkeypa
     write_file(path)
     # Some checkpoints: these must not stand where piles end.
     monkeypatch.setattr(writing, "_LEAST_BETWEEN_CHECKPOINTS_NBYTES", 0)
-    contents = set()
+    contents, places = set(), []
+    checkpoint = writing._Run.checkpoint
+
+    def noted(run):
+        places[-1].append(run._position.num_done)
+        checkpoint(run)
+
+    monkeypatch.setattr(writing._Run, "checkpoint", noted)
     for number, (num_piles, most, threads) in enumerate(
         [(1, 10**6, 1), (1, 10**6, 3), (3, 700, 1), (3, 700, 4), (40, 90, 2)]
     ):
         with monkeypatch.context() as patched:
             use_piles(patched, num_piles, most_records=most)
             out = tmp_path / f"{number}.zarr.zip"
+            places.append([])
             cs.shuffle(path, out, seed=9, threads=threads)
         contents.add(out.read_bytes())
     assert len(contents) == 1
+    # Whole chunks of images between them.
+    assert places == [[0, 256, 512, 768, 1000]] * 5
 
 
 def test_another_seed_is_another_order_and_the_same_values(path, tmp_path):
