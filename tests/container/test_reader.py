@@ -327,6 +327,27 @@ def test_a_returned_view_outlives_the_next_read_of_a_larger_entry(tmp_path):
     assert bytes(small) == b"small"
 
 
+@pytest.mark.usefixtures("system_calls")
+def test_entries_that_are_read_ahead_stay_until_others_are(tmp_path):
+    path = tmp_path / "a.zip"
+    data = {b"x/%d" % i: bytes([i]) * (1000 + i) for i in range(6)}
+    path.write_bytes(build_zip([RawEntry(name, raw) for name, raw in data.items()]))
+    container = Container(str(path))
+    fields = entries_of(container)
+    entries = EntryReader(container)
+    start, stop = fields[b"x/1"]["offset"], fields[b"x/4"]["offset"]
+    # Entries 1 to 3, less the last byte of the last: it is read by itself, as those around are.
+    entries.read_ahead(start, stop - start - 1)
+    found = {name: entries.fetch(name, **fields[name]) for name in data}
+    assert {name: bytes(view) for name, view in found.items()} == data
+    entries.read_ahead(start, 10)
+    assert bytes(entries.fetch(b"x/2", **fields[b"x/2"])) == data[b"x/2"]
+    entries.close()
+    assert bytes(entries.fetch(b"x/5", **fields[b"x/5"])) == data[b"x/5"]
+    entries.close()
+    container.close()
+
+
 def test_what_the_system_refuses_is_also_its_error(tmp_path):
     with pytest.raises(MissingFileError, match="cannot be opened: No such file"):
         Container(str(tmp_path / "none.zip"))

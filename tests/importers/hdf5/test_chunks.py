@@ -283,6 +283,25 @@ def test_lzf_is_decoded_by_the_function_that_h5py_has():
     assert decode(np.frombuffer(b"\x00a\x60\x00", np.uint8), out[:5]) == 0
 
 
+def test_bytes_that_are_no_whole_element_stay_at_the_end(tmp_path):
+    path = tmp_path / "a.h5"
+    values = np.random.default_rng(0).integers(0, 3, (40, 9)).astype("<f4")
+    with h5py.File(path, "w") as file:
+        # Shuffled behind the compressor: of any number of bytes.
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk((4, 9))
+        properties.set_deflate(3)
+        properties.set_shuffle()
+        space = h5py.h5s.create_simple(values.shape)
+        h5py.h5d.create(file.id, b"x", h5py.h5t.py_create(values.dtype), space, properties)
+        file["x"][...] = values
+        sizes = {file["x"].id.get_chunk_info(i).size % 4 for i in range(10)}
+        assert sizes - {0}
+    samples, column = column_of(path)
+    with samples:
+        np.testing.assert_array_equal(column.read(0, 40), values)
+
+
 UNUSUAL = {
     "scale-offset": ("i4", {"scaleoffset": 0}),
     "szip": ("i4", {"compression": "szip"}),
