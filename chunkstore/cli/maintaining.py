@@ -18,7 +18,6 @@ from chunkstore.cli.printing import (
     print_json,
 )
 from chunkstore.cli.statistics import print_survey
-from chunkstore.viewing.surveying import survey
 
 if TYPE_CHECKING:
     from chunkstore.store.report import Problem
@@ -47,6 +46,9 @@ def info(*, file: str, has_stats: bool, is_whole: bool, seed: int, as_json: bool
     with cs.open(file) as store:
         facts = describe_store(store)
         if has_stats:
+            # Not before: it takes the loader along, which other commands need not wait for.
+            from chunkstore.viewing.surveying import survey
+
             found = survey(store, is_whole=is_whole, seed=seed)
     if found is not None:
         for array in facts["arrays"]:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from chunkstore.cli.printing import format_table
-from chunkstore.viewing.labelling import called
-from chunkstore.viewing.text import cut, format_number, format_ratio, format_share, visible
+from chunkstore.viewing.text import called, cut, format_number, format_ratio, format_share, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ import numpy as np
 from chunkstore.errors import ChunkStoreError, ChunkStoreWarning
 from chunkstore.pipeline.loader import Loader
 from chunkstore.viewing.sampling import choose_chunks, is_readable, read_chunks, sample_nbytes
-from chunkstore.viewing.text import as_text, format_number
+from chunkstore.viewing.text import called, format_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,12 +157,6 @@ def class_names(store: Store, name: str, *, is_label: bool) -> dict[int, str]:
     if isinstance(known, dict):
         return {int(number): str(text) for number, text in known.items() if _is_number(number)}
     return {}
-
-
-def called(value: Any, names: Mapping[int, str]) -> str:
-    """Return what a class is called: its name, or its value."""
-    known = isinstance(value, int) and names.get(int(value))
-    return known or as_text(value) or "(empty)"
 
 
 def caption(label: Any, names: Mapping[int, str], *, is_one_hot: bool = False) -> str:

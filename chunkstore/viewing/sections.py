@@ -14,9 +14,10 @@ from chunkstore.viewing.elements import (
     number_cell,
     table,
 )
-from chunkstore.viewing.labelling import ADVICE_BATCH_SIZE, called
+from chunkstore.viewing.labelling import ADVICE_BATCH_SIZE
 from chunkstore.viewing.plots import labels_figure, ratios_figure, scatter_figure, values_figure
 from chunkstore.viewing.text import (
+    called,
     escaped,
     format_nbytes,
     format_ratio,

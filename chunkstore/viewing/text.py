@@ -13,7 +13,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 # Control characters, those that turn what follows, lone surrogates, private and unassigned.
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -162,6 +162,12 @@ def as_text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     return str(value)
+
+
+def called(value: Any, names: Mapping[int, str]) -> str:
+    """Return what a class is called: its name, or its value."""
+    known = isinstance(value, int) and names.get(int(value))
+    return known or as_text(value) or "(empty)"
 
 
 def plural(count: int, noun: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 import chunkstore as cs
 from chunkstore.viewing import labelling
+from chunkstore.viewing.sampling import LOOK_NBYTES
 from chunkstore.viewing.style import CLASS_COLOURS, DAY, NIGHT, OTHER_COLOUR, STYLE
 from tests.store.stores import DTYPES, STRUCTURE, random_array
 from tests.support import require
@@ -317,6 +318,35 @@ def test_noise_in_many_arrays_still_makes_a_small_page(tmp_path):
     report, outline = page_of(path, samples=1000)
     assert len(outline.all("img")) == 6 * 120
     assert report.nbytes < MOST_NBYTES
+
+
+def test_a_file_of_any_size_is_looked_at_in_bounded_parts_all_over_it(tmp_path, monkeypatch):
+    part = tmp_path / "part.zarr.zip"
+    with cs.create(part) as writer:
+        writer.append(x=np.zeros((16 * 64, 128, 128, 4), np.uint8), y=np.zeros(16 * 64, np.int64))
+    path = tmp_path / "large.zarr.zip"
+    # 2 GiB, of which little is on the disk.
+    cs.merge([part] * 32, path)
+    read = {}
+    read_samples = cs.Array.read_samples
+
+    def counted(self, start, stop, **options):
+        samples = read_samples(self, start, stop, **options)
+        read.setdefault(self.name, []).append((start, samples.nbytes))
+        return samples
+
+    monkeypatch.setattr(cs.Array, "read_samples", counted)
+    report, outline = page_of(path)
+    assert report.look.store.nbytes > 1 << 31
+    # Once for the values, once for the pictures.
+    assert sum(nbytes for _, nbytes in read["x"]) <= 2 * LOOK_NBYTES
+    places = np.array([start for start, _ in read["x"]]) * 8 // report.look.store.num_samples
+    assert set(places) == set(range(8))
+    assert not report.look.is_exact
+    look = report.look.arrays[0].summary
+    assert f"From {look.num_read_samples:,} of 32,768 samples" in outline.text
+    # Labels are small: all of them.
+    assert report.look.labelling.counts == (("0", 32_768),)
 
 
 def test_very_many_arrays_are_listed_and_some_are_looked_at(tmp_path):
