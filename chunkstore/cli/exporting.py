@@ -42,16 +42,16 @@ def export(
     as_json: bool,
 ) -> None:
     """Write the arrays of FILE as npy, npz, HDF5, zarr, parquet, arrow or a folder of images."""
-    cs.export(
-        file,
-        out,
-        format=kind,
-        arrays=arrays or None,
-        compression=compression,
-        overwrite=overwrite,
-    )
     with cs.open(file) as store:
         names = list(arrays or store)
+        cs.export(
+            store,
+            out,
+            format=kind,
+            arrays=arrays or None,
+            compression=compression,
+            overwrite=overwrite,
+        )
     if as_json:
         print_json({"path": out, "arrays": names})
     else:
