@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from chunkstore.errors import CorruptionError
 from chunkstore.importers.arrays.column import Column, MemoryColumn
 from chunkstore.importers.arrays.spool import spooled
 from chunkstore.importing.source import Block
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from chunkstore.errors import ChunkStoreError
 
+_MAX_CODE_POINT: Final = 0x10FFFF
 _CACHE_NBYTES: Final = 32 << 20
 # Columns that are no larger are read whole when samples are wanted in a random order.
 _IN_MEMORY_NBYTES: Final = 64 << 20
@@ -129,6 +131,8 @@ class ArraySamples:
                     self._read_run(index, column, start, stop, out)
                 else:
                     self._read_numbers(index, column, numbers, out)
+                if column.dtype.kind == "U":
+                    _check_letters(column, out, numbers)
             arrays[name] = out
         # Once in all parts of a split, and once however often an import is continued.
         return Block(arrays, notes=self.notes if 0 in numbers else ())
@@ -247,6 +251,18 @@ class ArraySamples:
             shape=(length, *column.shape[1:]),
             dtype=column.dtype,
             decode_into=decode_into,
+        )
+
+
+def _check_letters(column: Column, texts: NDArray[Any], numbers: NDArray[np.int64]) -> None:
+    """Raise CorruptionError for bytes that stand for no letter: Python cannot even show them."""
+    codes = texts.reshape(len(numbers), -1).view(np.uint32)
+    is_wrong = (codes > _MAX_CODE_POINT).any(axis=1)
+    if is_wrong.any():
+        sample = int(numbers[np.argmax(is_wrong)])
+        wrong = int(codes[np.argmax(is_wrong)].max())
+        raise CorruptionError(
+            f"{column.place}: the text of sample {sample} holds 0x{wrong:x}, which is no code point"
         )
 
 

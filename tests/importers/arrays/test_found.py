@@ -157,3 +157,16 @@ def test_attributes_that_the_new_file_uses_itself_or_cannot_hold_are_noted(tmp_p
         assert store["x"].attributes["unit"] == "°C"
     assert any("is called 'source import' there" in note for note in report.notes)
     assert any("it is no UTF-8, and each byte a letter of Latin-1" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_text_of_bytes_that_are_no_letters_is_named_by_its_sample(tmp_path, order):
+    codes = np.full((9, 2, 3), ord("a"), order + "u4")
+    np.save(tmp_path / "x.npy", codes.view(order + "U3"))
+    cs.import_npy(tmp_path / "x.npy", tmp_path / "a.zarr.zip")
+    assert cs.load(tmp_path / "a.zarr.zip")["x"][8, 1, 0] == "aaa"
+    codes[7, 1, 2] = 0x110000
+    np.save(tmp_path / "x.npy", codes.view(order + "U3"))
+    with pytest.raises(cs.CorruptionError, match=r"x\.npy: the text of sample 7 holds 0x110000"):
+        cs.import_npy(tmp_path / "x.npy", tmp_path / "b.zarr.zip")
+    assert not (tmp_path / "b.zarr.zip").exists()
