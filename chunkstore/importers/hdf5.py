@@ -108,6 +108,10 @@ def import_hdf5(
     Every value and dtype is kept; text of any length becomes text of the longest one's. Attributes
     of datasets and of the file are kept where JSON can hold them.
 
+    Chunks of deflate, LZF, Blosc and zstd, with shuffle and fletcher32, are decoded by all threads;
+    other filters by h5py, one chunk at a time. Memory: a row of chunks beside what every import
+    takes, so chunks that are as long as the dataset are decoded whole.
+
     Examples
     --------
     >>> import h5py, numpy as np, chunkstore as cs
