@@ -15,9 +15,10 @@ from benchmarks.data_sets import DATA_SETS
 from benchmarks.photographs import cut_crops
 from chunkstore.tuning.crew import Crew, Deadline
 from chunkstore.tuning.hdf5_peers import measure_hdf5
-from chunkstore.tuning.measuring import CodecMeter, decoding_memory, measure_codecs
+from chunkstore.tuning.measuring import CodecMeter, decoding_memory
 from chunkstore.tuning.recommending import describe
 from chunkstore.tuning.results import Notes
+from chunkstore.tuning.rounds import measure_codecs
 from chunkstore.tuning.sampling import take_sample
 from chunkstore.tuning.source import ArraySource
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chunkstore.plotting import new_figure
-from chunkstore.tuning.measuring import front
 from chunkstore.tuning.recommending import describe
+from chunkstore.tuning.rounds import front
 
 if TYPE_CHECKING:
     from chunkstore.tuning.report import TuneReport

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from chunkstore import system
 from chunkstore.progress import progress_bar
 from chunkstore.settings import DEFAULT_CHUNK_NBYTES
+from chunkstore.tuning.chunk_sizes import CHUNK_NBYTES
 from chunkstore.tuning.crew import Crew, Deadline
 from chunkstore.tuning.disk import scratch_folder
 from chunkstore.tuning.results import Notes
 from chunkstore.tuning.sampling import take_sample
 from chunkstore.tuning.source import open_source
-from chunkstore.tuning.stages import CHUNK_NBYTES, SHARES, TuneRun
+from chunkstore.tuning.stages import SHARES, TuneRun
 
 if TYPE_CHECKING:
     import os

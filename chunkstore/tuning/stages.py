@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
+from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from chunkstore.pipeline.room import cache_room
 from chunkstore.settings import DEFAULT_CHUNK_NBYTES
 from chunkstore.tuning.candidates import default_speed, first_candidates
+from chunkstore.tuning.chunk_sizes import measure_chunks
 from chunkstore.tuning.crew import Deadline
 from chunkstore.tuning.disk import ScratchFile, measure_disk
 from chunkstore.tuning.hdf5_peers import measure_hdf5
-from chunkstore.tuning.measuring import (
-    CodecMeter,
-    CodecRecord,
-    decoding_memory,
-    measure_codecs,
-)
+from chunkstore.tuning.measuring import CodecMeter, decoding_memory
 from chunkstore.tuning.recommending import (
     GOALS,
     Medium,
@@ -26,23 +23,20 @@ from chunkstore.tuning.recommending import (
     training_speed,
 )
 from chunkstore.tuning.report import Recommendation, TuneReport
-from chunkstore.tuning.results import ChunkSpeed, Spread
+from chunkstore.tuning.rounds import measure_codecs
 from chunkstore.tuning.trial import try_loader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from chunkstore.tuning.crew import Crew
     from chunkstore.tuning.recommending import Goal
-    from chunkstore.tuning.results import CodecSpeed, DiskSpeed, LoaderSpeed, Notes
+    from chunkstore.tuning.results import ChunkSpeed, CodecSpeed, DiskSpeed, LoaderSpeed, Notes
     from chunkstore.tuning.sampling import DataSample
 
-# Decoded bytes of the chunks that are compared.
-CHUNK_NBYTES: Final = (DEFAULT_CHUNK_NBYTES // 4, DEFAULT_CHUNK_NBYTES, 4 * DEFAULT_CHUNK_NBYTES)
-_CHUNK_ROUNDS: Final = 3
+_LEAST_ROUNDS: Final = 3
+# The lowest and the highest of the speeds of one way differ by so much only where others work too.
+_USUAL_SPREAD: Final = 1.5
 # Which part of the time each stage may take.
 SHARES: Final = {
     "sample": 0.15,
@@ -134,15 +128,21 @@ class TuneRun:
                 advance=self._move_on,
             )
             chosen = {goal: choose(goal, codecs, medium) for goal in GOALS}
-            chunk_sizes = self._measure_chunks(
-                chosen["fastest_training"], disk_file, medium, memory
+            chunk_sizes = measure_chunks(
+                sample,
+                chosen["fastest_training"].choice,
+                disk_file,
+                medium,
+                crew=self._crew,
+                readers=self._readers,
+                memory=memory,
+                deadline=self._deadline("chunks"),
             )
+            self._move_on()
         finally:
             disk_file.close()
         self._note_unmeasured([*codecs, *others])
-        num_rounds = len(codecs[0].decode.values)
-        if num_rounds < _CHUNK_ROUNDS:
-            notes.add(f"codecs were measured in {num_rounds} rounds; more seconds measure more")
+        self._note_rounds(codecs)
         peers, note = measure_hdf5(meter.round_chunks(0), deadline=self._deadline("hdf5"))
         if note is not None:
             notes.add(note)
@@ -183,6 +183,18 @@ class TuneRun:
                 "measure more"
             )
 
+    def _note_rounds(self, codecs: list[CodecSpeed]) -> None:
+        """Say so where there were few rounds, or something else was going on."""
+        num_rounds = len(codecs[0].decode.values)
+        if num_rounds < _LEAST_ROUNDS:
+            self._notes.add(f"codecs were measured in {num_rounds} rounds; more seconds do more")
+        spread = median(speed.decode.high / speed.decode.low for speed in codecs)
+        if spread > _USUAL_SPREAD:
+            self._notes.add(
+                f"speeds of one codec differ by a factor of {spread:.1f} between rounds: something "
+                "else used the machine; trust the ratios, and measure again when it is quiet"
+            )
+
     def _measure_disk(self, disk_file: ScratchFile) -> DiskSpeed:
         disk = measure_disk(
             disk_file,
@@ -196,49 +208,6 @@ class TuneRun:
             self._notes.add(note)
         self._move_on()
         return disk
-
-    def _measure_chunks(
-        self,
-        chosen: CodecSpeed,
-        disk_file: ScratchFile,
-        medium: Medium,
-        memory: NDArray[np.uint8],
-    ) -> list[ChunkSpeed]:
-        """Return what smaller and larger chunks give, measured in turns."""
-        sample = self._sample
-        # Sizes that give chunks of equal length are one: the usual one, if it is among them.
-        ordered = sorted(CHUNK_NBYTES, key=lambda nbytes: nbytes == DEFAULT_CHUNK_NBYTES)
-        lengths = {sample.chunk_length(nbytes): nbytes for nbytes in ordered}
-        sizes = sorted(
-            nbytes for length, nbytes in lengths.items() if len(sample.chunks(nbytes)[0]) == length
-        )
-        meters = {
-            nbytes: CodecMeter(sample, chunk_nbytes=nbytes, crew=self._crew, memory=memory)
-            for nbytes in sizes
-        }
-        records = {nbytes: CodecRecord(chosen.choice) for nbytes in sizes}
-        disks: dict[int, list[float]] = {nbytes: [] for nbytes in sizes}
-        way = disk_file.best_way
-        deadline = self._deadline("chunks")
-        for number in range(_CHUNK_ROUNDS):
-            if number and deadline.is_over:
-                break
-            for nbytes in sizes if number % 2 else reversed(sizes):
-                meters[nbytes].measure(records[nbytes], number)
-                ratio = records[nbytes].speed().ratio
-                if way is not None and not medium.holds(ratio):
-                    rate = disk_file.read_rate(way, int(nbytes / ratio), self._readers)
-                    disks[nbytes].append(rate)
-                self._move_on()
-        return [
-            ChunkSpeed(
-                nbytes,
-                record.speed().ratio,
-                record.speed().decode,
-                Spread(tuple(disks[nbytes])) if disks[nbytes] else None,
-            )
-            for nbytes, record in records.items()
-        ]
 
     def _recommend(
         self,

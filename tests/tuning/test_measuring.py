@@ -10,13 +10,14 @@ import pytest
 
 import chunkstore as cs
 from chunkstore.format.choosing import CodecChoice
-from chunkstore.tuning import measuring
+from chunkstore.tuning import measuring, rounds
 from chunkstore.tuning.candidates import default_speed, first_candidates, further_candidates
 from chunkstore.tuning.crew import Crew, Deadline
 from chunkstore.tuning.disk import ScratchFile, measure_disk
 from chunkstore.tuning.hdf5_peers import measure_hdf5
-from chunkstore.tuning.measuring import CodecMeter, CodecRecord, decoding_memory, measure_codecs
+from chunkstore.tuning.measuring import CodecMeter, CodecRecord, decoding_memory
 from chunkstore.tuning.results import CodecSpeed, Notes, Spread
+from chunkstore.tuning.rounds import measure_codecs
 from chunkstore.tuning.sampling import take_sample
 from chunkstore.tuning.source import ArraySource
 from chunkstore.tuning.trial import try_loader
@@ -138,11 +139,11 @@ def test_finalists_hold_the_default_and_the_best_of_each_goal():
         speed("raw", 0, "none", 1.0, encode=9e9, decode=9e9),
         speed("gzip", 5, "none", 1.1, encode=1e6, decode=1e6),
     ]
-    kept = measuring.choose_finalists(tried, lambda found: found.decode.median)
+    kept = rounds.choose_finalists(tried, lambda found: found.decode.median)
     assert {found.choice.codec for found in kept} >= {"zstd", "lz4", "raw"}
     assert tried[1] in kept
     many = [speed("zlib", level % 10, "none", 1 + level / 100) for level in range(40)]
-    assert len(measuring.choose_finalists([*tried, *many], lambda found: found.ratio)) <= 12
+    assert len(rounds.choose_finalists([*tried, *many], lambda found: found.ratio)) <= 12
 
 
 def test_the_front_is_what_none_surpasses():
@@ -152,7 +153,7 @@ def test_the_front_is_what_none_surpasses():
         speed("raw", 0, "none", 1.0, decode=9e9),
     )
     worse = speed("zlib", 1, "none", 1.4, decode=1e9)
-    assert measuring.front([fast, worse, small, middle]) == [small, middle, fast]
+    assert rounds.front([fast, worse, small, middle]) == [small, middle, fast]
 
 
 # ------------------------------------------------------------------ codecs
@@ -176,7 +177,7 @@ def test_the_ratio_of_a_way_measured_on_few_chunks_is_brought_to_all():
 
 
 def test_finalists_have_equal_rounds_and_slow_encoders_are_decoded_in_each(meter, monkeypatch):
-    monkeypatch.setattr(measuring, "_SLOW_SECONDS", -1)
+    monkeypatch.setattr(rounds, "_SLOW_SECONDS", -1)
     codecs, others = measure_codecs(
         meter,
         UNEVEN.dtype,
@@ -185,7 +186,7 @@ def test_finalists_have_equal_rounds_and_slow_encoders_are_decoded_in_each(meter
         score=lambda found: found.decode.median,
         advance=lambda: None,
     )
-    assert {len(found.decode.values) for found in codecs} == {measuring.MOST_ROUNDS}
+    assert {len(found.decode.values) for found in codecs} == {rounds.MOST_ROUNDS}
     assert {len(found.encode.values) for found in codecs} == {1}
     assert {len(found.decode.values) for found in others} == {1}
     measured = {(f.choice.codec, f.choice.level) for f in (*codecs, *others)}
