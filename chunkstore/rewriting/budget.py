@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 # Of each record in a buffer: its key, sorted and not, its place, and what sorting takes.
-_INDEX_NBYTES: Final = 48
-# May be taken on top of the memory: the promise is that much more, and half as much again is left
+_INDEX_NBYTES: Final = 72
+# May be taken on top of the memory: the promise is that much more, and half of that is left
 # for what the interpreter and the allocator keep.
-_ALLOWANCE_NBYTES: Final = 40 << 20
+_ALLOWANCE_NBYTES: Final = 32 << 20
 # Bytes that go to a pile at a time, on average and at least: a write of its own for each.
 _LEAST_RUN_NBYTES: Final = 4 << 10
 _MOST_PILES: Final = 1 << 20

@@ -14,7 +14,7 @@ from chunkstore.rewriting.contents import sample_nbytes_of
 from chunkstore.rewriting.file import provenance_of
 from chunkstore.rewriting.reading import SampleReader
 from chunkstore.rewriting.records import RecordLayout
-from chunkstore.rewriting.streams import BLOCK_NBYTES, SortedStream
+from chunkstore.rewriting.streams import BLOCK_NBYTES, GATHERED_NBYTES, SortedStream
 from chunkstore.rewriting.windows import WindowStream
 from chunkstore.rewriting.writing import NewFile, write
 from chunkstore.store.spec import ArraySpec, choose_chunk_lengths, storage_options
@@ -232,4 +232,4 @@ def _writing_nbytes(specs: Mapping[str, ArraySpec], options: RewriteOptions) -> 
     threads = min(system.calls.available_cores(), _MAX_ENCODING_THREADS)
     # A chunk in work is there decoded or encoded; one of each thread is both.
     in_work = (_CHUNKS_A_THREAD + 1) * threads * max(chunks, default=0)
-    return _BLOCKS_ALIVE * BLOCK_NBYTES + sum(chunks) + in_work
+    return _BLOCKS_ALIVE * GATHERED_NBYTES + sum(chunks) + in_work

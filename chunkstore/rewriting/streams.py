@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 SCRATCH_SUFFIX: Final = ".piles" + PARTIAL_SUFFIX
 # Decoded bytes of a block that is handed on, and of all that are read ahead.
 BLOCK_NBYTES: Final = 8 << 20
+# Of one that is gathered from a pile: it comes on top of the piles.
+GATHERED_NBYTES: Final = 4 << 20
 _AHEAD_NBYTES: Final = 64 << 20
 
 Samples = dict[str, "NDArray[Any]"]
@@ -141,7 +143,7 @@ class SortedStream:
         self._threads = threads
         self._index = index
         self._show = show
-        self._block_length = max(1, BLOCK_NBYTES // layout.nbytes)
+        self._block_length = max(1, GATHERED_NBYTES // layout.nbytes)
         self.scratch_nbytes = 0
 
     def iter_blocks(self, start: int) -> Generator[Samples]:

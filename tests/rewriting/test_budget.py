@@ -22,7 +22,7 @@ MIB = 1 << 20
     memory=st.integers(1 * MIB, 4096 * MIB),
     reserved=st.integers(0, 200 * MIB),
 )
-def test_two_buffers_and_what_is_reserved_fit_in_the_memory_and_40_mib(
+def test_two_buffers_and_what_is_reserved_fit_in_the_memory_and_32_mib(
     num_samples, record_nbytes, memory, reserved
 ):
     try:
@@ -34,7 +34,7 @@ def test_two_buffers_and_what_is_reserved_fit_in_the_memory_and_40_mib(
     buffers = 1 if budget.in_memory else 2
     taken = buffers * budget.most_records * record_nbytes
     assert taken <= memory or num_samples == 0
-    assert taken + reserved <= memory + 40 * MIB or num_samples == 0 or reserved > memory
+    assert taken + reserved <= memory + 32 * MIB or num_samples == 0 or reserved > memory
     if not budget.in_memory:
         mean = num_samples / budget.num_piles
         assert mean + 6 * mean**0.5 <= budget.most_records + 1e-6
