@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +18,7 @@ from chunkstore.cli.command import report_errors
 from chunkstore.cli.printing import print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _SIZE = re.compile(r"(\d+)x(\d+)")
 
@@ -52,7 +55,8 @@ def tune(*, source: str, plot: str | None, size: str | None, as_json: bool, **op
     the smallest file and the fastest write, and how fast a Loader will be.
     """
     _check_picture(plot)
-    report = cs.tune(source, size=None if size is None else _parse_size(size), **options)
+    with _tidy_when_terminated():
+        report = cs.tune(source, size=None if size is None else _parse_size(size), **options)
     if plot is not None:
         report.plot().savefig(Path(plot), format="png", dpi=120)
         click.echo(f"wrote {plot}", err=True)
@@ -93,6 +97,21 @@ def bench(
         print_json(report.to_json())
     else:
         click.echo(str(report))
+
+
+@contextlib.contextmanager
+def _tidy_when_terminated() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that scratch files are removed."""
+
+    def end(number: int, frame: object) -> None:
+        # What a shell says of a program that a signal ended.
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parse_size(text: str) -> tuple[int, int]:

@@ -354,3 +354,10 @@ def test_only_pieces_of_a_large_source_are_read():
     found = cs.tune(Large(), **QUICK)
     assert found.nbytes == 1 << 34
     assert Large.read << 10 <= 128 << 20
+
+
+def test_speeds_that_differ_between_rounds_are_said_to(monkeypatch):
+    monkeypatch.setattr(stages, "_USUAL_SPREAD", 0)
+    assert "something else used the machine" in str(cs.tune(FEATURES, **QUICK))
+    monkeypatch.setattr(stages, "_USUAL_SPREAD", 1e9)
+    assert "something else used the machine" not in str(cs.tune(FEATURES, **QUICK))

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +15,7 @@ from click.testing import CliRunner
 
 import chunkstore as cs
 from chunkstore.cli import main
-from tests.support import require
+from tests.support import REPOSITORY, require
 
 X = np.random.default_rng(0).integers(0, 9, (2000, 16, 3), dtype=np.uint8)
 
@@ -92,3 +97,23 @@ def test_bench_of_an_unknown_array_is_wrong_usage(run, path):
     result = run("bench", path, "--arrays", "z")
     assert result.exit_code == 2
     assert "no array 'z'" in result.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of posix")
+@pytest.mark.parametrize(
+    ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"]
+)
+def test_a_signal_leaves_no_scratch_file(path, tmp_path, number, exit_code):
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from chunkstore.cli import main; main()", "tune", path],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob(".chunkstore-tune-*")) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert list(tmp_path.glob(".chunkstore-tune-*"))
+    process.send_signal(number)
+    assert process.wait(60) == exit_code
+    assert list(tmp_path.iterdir()) == [path]
