@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# What an export that was killed has left; nothing else has such a name.
-PARTIAL_SUFFIX: Final = ".export.partial"
 # Decoded bytes of all arrays that are read side by side.
 _BLOCK_NBYTES: Final = 16 << 20
 

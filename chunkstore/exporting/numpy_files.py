@@ -11,7 +11,6 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from chunkstore.errors import UnsupportedError
-from chunkstore.exporting.contents import PARTIAL_SUFFIX
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +23,7 @@ def write_npy(contents: Contents, out: Path) -> None:
 
     The name that was asked for decides: with the suffix ``.npy`` it is a file.
     """
-    is_file = out.name.removesuffix(PARTIAL_SUFFIX).endswith(".npy")
+    is_file = out.name.endswith(".npy")
     if is_file:
         if len(contents.arrays) > 1:
             raise ValueError(

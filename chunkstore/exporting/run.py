@@ -1,34 +1,30 @@
-"""What is exported, in which format, and how does it get its name only when it is whole?"""
+"""What is exported, in which format and where to?"""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from chunkstore import system
 from chunkstore.errors import (
-    ChunkStoreError,
     DirectoryGivenError,
     ExistingFileError,
     MissingFileError,
-    system_call_error,
 )
 from chunkstore.exporting.arrow import write_arrow
-from chunkstore.exporting.contents import PARTIAL_SUFFIX, open_contents
+from chunkstore.exporting.contents import open_contents
 from chunkstore.exporting.hdf5 import write_hdf5
 from chunkstore.exporting.image_folder import write_images
 from chunkstore.exporting.numpy_files import write_npy, write_npz
+from chunkstore.exporting.replacing import check_free, replacing
 from chunkstore.exporting.zarr_folder import write_zarr
 from chunkstore.progress import progress_bar
 from chunkstore.settings import EXPORT_MARKER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from chunkstore.exporting.contents import Contents
 
@@ -109,6 +105,8 @@ def export(
         ``out`` exists and ``overwrite`` is False, or is a folder with other files.
     MissingFileError
         There is no folder for it.
+    LockedError
+        Another process exports to the same place.
     KeyError, ValueError, TypeError
         An array, format or option that there is not; arrays of a type that the format has not.
     ImportError
@@ -134,7 +132,7 @@ def export(
     chosen = _choose_format(target, format)
     _check_compression(chosen, compression)
     if not overwrite:
-        _check_free(target)
+        check_free(target)
     if not target.absolute().parent.is_dir():
         raise MissingFileError(
             f"the export cannot be written: there is no folder {str(target.parent)!r}",
@@ -146,7 +144,7 @@ def export(
         _check_replaceable(target, chosen)
     with (
         open_contents(source, arrays, format=chosen, compression=compression) as contents,
-        _replacing(target, overwrite=overwrite) as partial,
+        replacing(target, overwrite=overwrite) as partial,
         progress_bar(contents.nbytes, what="exporting", show=progress) as advance,
     ):
         contents.advance = advance
@@ -223,65 +221,3 @@ def _leave_marker(folder: Path, chosen: Format, told: Mapping[str, Any]) -> None
     )
     text = json.dumps({"format": chosen, "files": files, **told})
     (folder / EXPORT_MARKER).write_text(text, encoding="utf-8")
-
-
-@contextlib.contextmanager
-def _replacing(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Give a name beside the target; what then is there takes the target's name, or goes."""
-    partial = target.with_name(target.name + PARTIAL_SUFFIX)
-    _remove(partial)
-    try:
-        yield partial
-        _sync(partial)
-        if not overwrite:
-            _check_free(target)
-        if target.is_dir() and not target.is_symlink():
-            old = target.with_name(target.name + ".replaced" + PARTIAL_SUFFIX)
-            _remove(old)
-            target.rename(old)
-            partial.rename(target)
-            _remove(old)
-        elif partial.is_dir():
-            target.unlink(missing_ok=True)
-            partial.rename(target)
-        else:
-            partial.replace(target)
-        system.calls.sync_folder(str(target.absolute().parent))
-    except BaseException as error:
-        _remove(partial)
-        if isinstance(error, OSError) and not _is_of_other_file(error, partial):
-            # In the system's own words, whichever library was refused.
-            plain = OSError(error.errno, os.strerror(error.errno)) if error.errno else error
-            raise system_call_error(plain, "the export cannot be written", str(target)) from error
-        raise
-
-
-def _is_of_other_file(error: OSError, partial: Path) -> bool:
-    """Return whether an error of ours is about another file than what is being written."""
-    if not isinstance(error, ChunkStoreError):
-        return False
-    path = getattr(error, "path", None)
-    return path is None or not str(path).startswith(str(partial))
-
-
-def _check_free(target: Path) -> None:
-    """Raise ExistingFileError if there is something of that name."""
-    if os.path.lexists(target):
-        raise ExistingFileError(
-            "it exists already; overwrite=True replaces it", str(target), errno=errno.EEXIST
-        )
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    """Bring a file, or all files of a folder, to the device."""
-    files = [found for found in path.rglob("*") if found.is_file()] if path.is_dir() else [path]
-    for file in files:
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())

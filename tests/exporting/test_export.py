@@ -317,6 +317,27 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [out]
 
 
+def test_two_exports_to_one_place_do_not_mix(tmp_path, monkeypatch):
+    out = tmp_path / "a.npz"
+    whole = Contents.iter_blocks
+    told = []
+
+    def slow(self, name):
+        if not told:
+            told.append("begun")
+            with pytest.raises(
+                cs.LockedError, match=r"a\.npz: another export is writing it; if no"
+            ):
+                cs.export({"x": np.zeros(5)}, out)
+        return whole(self, name)
+
+    monkeypatch.setattr(Contents, "iter_blocks", slow)
+    cs.export({"x": np.arange(3)}, out)
+    with np.load(out) as archive:
+        assert archive["x"].tolist() == [0, 1, 2]
+    assert list(tmp_path.iterdir()) == [out]
+
+
 def test_an_open_store_is_exported_as_it_was_when_it_was_opened(tmp_path):
     zarr = require("zarr")
     path = tmp_path / "a.zarr.zip"
