@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.result import Settings
 
 # Of the time of two passes, or one; of the data; of the memory and 64 MiB.
-_OF_TWO_PASSES, _OF_ONE_PASS = 0.8, 0.8
+_OF_TWO_PASSES, _OF_ONE_PASS = 0.8, 0.75
 _TRAFFIC, _PEAK = 1.05, 1.0
 _MEMORY_PARTS = 5
 _LEAST_MEMORY = 16 * MIB
