@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -320,38 +318,6 @@ def test_an_existing_file_is_not_replaced_unless_told(tmp_path):
     assert out.read_bytes() == b"mine"
     cs.import_hdf5(path, out, overwrite=True)
     assert cs.load(out)["x"].sum() == 45
-
-
-def test_an_import_that_was_killed_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch):
-    path = tmp_path / "a.h5"
-    rng = np.random.default_rng(0)
-    with h5py.File(path, "w") as file:
-        x = file.create_dataset("x", (6000, 200, 200), "u1", chunks=(16, 200, 200))
-        for start in range(0, 6000, 600):
-            x[start : start + 600] = rng.integers(0, 8, (600, 200, 200), dtype="u1")
-    program = textwrap.dedent(
-        """
-        import os, signal, sys
-        import chunkstore as cs
-        from chunkstore.importing import run
-        checkpoint = run._Run.checkpoint
-        def killed(self):
-            checkpoint(self)
-            if self._position.num_done:
-                os.kill(os.getpid(), signal.SIGKILL)
-        run._Run.checkpoint = killed
-        cs.import_hdf5("a.h5", "b.zarr.zip", verify=False)
-        """
-    )
-    process = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=_environment(), check=False
-    )
-    assert process.returncode == -signal.SIGKILL
-    assert not (tmp_path / "b.zarr.zip").exists()
-    monkeypatch.chdir(tmp_path)
-    cs.import_hdf5("a.h5", "b.zarr.zip", verify=False)
-    cs.import_hdf5("a.h5", "whole.zarr.zip", verify=False)
-    assert (tmp_path / "b.zarr.zip").read_bytes() == (tmp_path / "whole.zarr.zip").read_bytes()
 
 
 def test_the_file_says_which_axis_counted_and_what_stood_beside(tmp_path):
