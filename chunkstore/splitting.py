@@ -123,7 +123,7 @@ def split(
         With ``by="group"``: the group of each sample, or the name of the array that says so.
     stratify
         With ``by="sample"``: labels, or the name of their array. Each class is divided in the
-        wanted fractions, in each file of a `concat` by itself.
+        wanted fractions, to a few samples, in each file of a `concat` by itself.
     chunks_of
         With ``by="chunk"``: the array whose chunks stay whole. It has to be named where arrays are
         cut differently, so that a wider array that is added later moves no sample. The widest array
