@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _QUICK_EPOCH: Final = 1 << 63
 # Of the memory of a quick shuffle, what the loader has; the rest is for writing.
 _LOADER_PARTS, _PARTS = 3, 4
+# No chunk is so large that more would help.
+_MOST_MEMORY: Final = 1 << 50
 # A batch of the loader takes so small a part of its memory at most.
 _BATCHES_IN_MEMORY: Final = 32
 _READ_NBYTES: Final = 4 << 20
@@ -146,14 +148,27 @@ class ShuffleJob:
         ValueError
             The memory is too small.
         """
+        facts, refused = self._try_window(self._memory, seed)
+        if refused is None:
+            return facts
+        enough = self._memory
+        while enough < _MOST_MEMORY:
+            # Steps of an eighth: near enough for a person.
+            enough += max(1 << 20, enough >> 3)
+            if self._try_window(enough, seed)[1] is None:
+                raise ValueError(
+                    f"memory={self._memory} bytes is too small for a quick shuffle, which has two "
+                    f"windows of whole chunks; memory='{-(-enough >> 20)}MiB' is enough"
+                )
+        raise refused
+
+    def _try_window(self, memory: int, seed: int) -> tuple[dict[str, int], ValueError | None]:
+        """Return what the windows of a memory are, and why there are none where that is so."""
         try:
-            with self._open_loader(seed=seed)() as loader:
-                return {"window": loader.window, "batch": loader.batch_size}
+            with self._open_loader(seed=seed, memory=memory)() as loader:
+                return {"window": loader.window, "batch": loader.batch_size}, None
         except ValueError as error:
-            raise ValueError(
-                f"memory={self._memory} bytes is too small for a quick shuffle, which has "
-                f"{_LOADER_PARTS} of {_PARTS} parts of it for windows: {error}"
-            ) from None
+            return {}, error
 
     def write_windows(self, kind: str, about: Mapping[str, Any], *, seed: int, window: int) -> None:
         """Write the samples as one epoch of a loader delivers them.
@@ -167,7 +182,7 @@ class ShuffleJob:
         """
         samples = self._contents.samples
         stream = WindowStream(
-            self._open_loader(seed=seed, window=window),
+            self._open_loader(seed=seed, memory=self._memory, window=window),
             epoch=_QUICK_EPOCH,
             names=[name for name, array in samples.items() if sample_nbytes_of(array)],
             empty={
@@ -179,11 +194,11 @@ class ShuffleJob:
         )
         self._write(stream, self._provenance(kind, about))
 
-    def _open_loader(self, *, seed: int, window: int | None = None) -> partial[Loader]:
+    def _open_loader(self, *, seed: int, memory: int, window: int | None = None) -> partial[Loader]:
         samples = {
             name: array for name, array in self._contents.samples.items() if sample_nbytes_of(array)
         }
-        memory = self._memory * _LOADER_PARTS // _PARTS
+        memory = memory * _LOADER_PARTS // _PARTS
         batch_nbytes = min(BLOCK_NBYTES, memory // _BATCHES_IN_MEMORY)
         return partial(
             Loader,

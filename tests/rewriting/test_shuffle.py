@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import threading
 import zipfile
 from pathlib import Path
@@ -250,8 +251,11 @@ def test_quick_spreads_neighbours_over_a_window_and_loses_none(path, out):
 
 def test_quick_in_a_memory_that_holds_no_window_says_so(path, out):
     write_file(path)
-    with pytest.raises(ValueError, match="memory=8000 bytes is too small for a quick shuffle"):
+    with pytest.raises(ValueError, match="memory=8000 bytes is too small for a quick") as caught:
         cs.shuffle(path, out, quick=True, memory=8000)
+    assert names_in(path.parent) == ["in.zarr.zip"]
+    enough = re.search(r"memory='(\d+MiB)' is enough", str(caught.value))[1]
+    assert cs.shuffle(path, out, quick=True, memory=enough).method == "quick"
 
 
 def test_exact_in_too_small_a_memory_says_how_much_is_enough(path, out):
