@@ -60,7 +60,7 @@ class Hdf5File:
         self._identity = file_identity(path)
         self._linked: dict[str, str] = {}
         self._raw = resources.enter_context(closing(ReadFile(self.path)))
-        if not h5py.is_hdf5(self.path):
+        if not _is_hdf5(self.path):
             if self._raw.read(10, 0) == b"MATLAB 5.0":
                 raise FormatError(
                     "this is a MATLAB file of the format before 7.3, which is no HDF5; save it "
@@ -249,6 +249,14 @@ class Hdf5File:
         access.set_chunk_cache(max(_DEFAULT_SLOTS, 20 * row + 1), wanted, 1.0)
         # Its own file, which behind an external link is another one.
         return h5py.Dataset(h5py.h5d.open(dataset.file.id, dataset.name.encode(), access))
+
+
+def _is_hdf5(path: str) -> bool:
+    try:
+        return bool(h5py.is_hdf5(path))
+    except OSError as error:
+        # The system's: HDF5 itself says yes or no.
+        raise missing(error, path) from None
 
 
 def _is_as_in_memory(file: Any, dataset: Any) -> bool:
