@@ -104,8 +104,10 @@ class _Replay:
         self._root: dict[str, Any] | None = None
         # As of the last directory.
         self._root_before: dict[str, Any] | None = None
-        # Whether metadata of arrays follows that the root's has copies of.
+        # Whether metadata of arrays follows that the root's has copies of, and the damaged places
+        # before that root: behind another one it may be metadata of a root that is gone.
         self._is_behind_root = False
+        self._root_gaps = 0
         self._histories: dict[str, History] = {}
 
     def _history(self, name: str) -> History:
@@ -178,10 +180,11 @@ class _Replay:
             return
         if isinstance(node, ArrayMetadata):
             # A CRC covers the names in the root's copies, but not the name of this entry.
-            if not self._is_behind_root:
+            if not self._is_behind_root or event.num_gaps != self._root_gaps:
                 self._history(path).described(node, by_root=False)
         elif not path:
             self._is_behind_root = True
+            self._root_gaps = event.num_gaps
             self._root = node.attributes
             for name, copy in _consolidated(raw).items():
                 self._history(name).described(copy, by_root=True)

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -153,6 +154,21 @@ def test_a_flipped_bit_loses_at_most_the_chunk_that_it_is_in(tmp_path):
             )
 
 
+def test_padding_is_not_taken_for_samples_where_the_newest_root_metadata_is_gone(tmp_path):
+    path = tmp_path / "a.zarr.zip"
+    # No chunk stands between the metadata at the front and the newer one.
+    count, _ = write_history(path, [("put", 0), ("append", 1)])
+    with zipfile.ZipFile(path) as archive:
+        root = archive.getinfo("zarr.json")
+    for offset in (root.header_offset, root.header_offset + 50, root.header_offset + 1000):
+        content = path.read_bytes()
+        flip(path, offset, 0)
+        report = cs.repair(path, tmp_path / "b.zarr.zip", overwrite=True)
+        path.write_bytes(content)
+        assert report.recovered_samples == count == 1
+        check_repaired(report.out, report)
+
+
 HISTORIES = st.lists(
     st.one_of(
         st.tuples(st.just("append"), st.integers(0, 11)),
@@ -220,6 +236,19 @@ def test_whatever_was_done_to_a_file_damage_never_brings_up_other_values(
         assert len(y) >= count - 2 * LENGTH
     if damage == "cut the end":
         assert y.tolist() == (np.arange(count) + y // 1_000_000 * 1_000_000).tolist()
+
+
+def test_metadata_behind_a_damaged_root_says_how_many_samples_there_are(tmp_path):
+    # One root stands directly behind another, and the metadata of the arrays behind both.
+    path = tmp_path / "a.zarr.zip"
+    write_history(path, [("put", 0), ("append", 1)])
+    header, data, _ = entry_place(path, "zarr.json")
+    for offset in (header + 20, data + 30):
+        damaged = shutil.copy(path, tmp_path / "damaged.zarr.zip")
+        flip(damaged, offset)
+        report = cs.repair(damaged, tmp_path / "b.zarr.zip", overwrite=True)
+        assert report.num_samples == 1
+        assert check_repaired(report.out, report).tolist() == [1_000_000]
 
 
 def test_an_array_that_was_replaced_never_comes_back_where_the_new_one_is_damaged(tmp_path):
