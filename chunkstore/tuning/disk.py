@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import numpy as np
+# Not later: NumPy loads it when it is first used, and an interrupt in that moment is lost.
+from numpy.random import default_rng
 
 from chunkstore import system
 from chunkstore.errors import system_call_error
@@ -97,7 +98,7 @@ class ScratchFile:
     def _write(self, path: str, folder: str, deadline: Deadline) -> None:
         free = shutil.disk_usage(folder).free
         wanted = max(_WRITE_NBYTES, min(_SCRATCH_NBYTES, free // _LEFT_FREE))
-        piece = memoryview(np.random.default_rng(0).bytes(_WRITE_NBYTES))
+        piece = memoryview(default_rng(0).bytes(_WRITE_NBYTES))
         speeds: list[float] = []
         self.nbytes = 0
         descriptor = system.open_for_writing(path, create=True)
@@ -139,7 +140,7 @@ class ScratchFile:
         page = system.DIRECT_ALIGNMENT
         size = min(-(-max(1, read_nbytes) // page) * page, self.nbytes)
         count = self.nbytes // size
-        places = (np.random.default_rng(0).permutation(count) * size).tolist()
+        places = (default_rng(0).permutation(count) * size).tolist()
         buffers = [system.calls.aligned_buffer(size) for _ in range(crew.threads)]
         if way == "direct":
             read: Any = self._file.read_direct_into

@@ -35,8 +35,10 @@ _MOST_ROUNDS: Final = 9
 # Of one measurement: epochs follow each other until so much time has passed, or this part of all.
 _LEAST_SECONDS: Final = 0.15
 _LEAST_SHARE: Final = 0.05
-# Windows are cut so that some follow each other in an epoch.
-_LEAST_MEMORY: Final = 16 << 20
+# The Loader's own default: smaller windows cost more each.
+_MEMORY: Final = 512 << 20
+# Not counted: the first touch of the memory of both blocks that alternate.
+_WARM_UP_EPOCHS: Final = 2
 
 
 def try_loader(
@@ -142,12 +144,14 @@ def _write(
 def _epoch_rate(
     store: Store, io: Io, *, batch_size: int, threads: int | None, least_seconds: float
 ) -> float:
-    """Return the decoded bytes a second of shuffled epochs, behind one that is not counted."""
+    """Return the decoded bytes a second of shuffled epochs, behind some that are not counted."""
     nbytes = store["x"].nbytes
-    memory = max(_LEAST_MEMORY, 8 * store["x"].chunk_length * (nbytes // len(store["x"])), nbytes)
+    # Chunks of samples that are very large need more.
+    memory = max(_MEMORY, 8 * store["x"].chunk_length * (nbytes // len(store["x"])))
     with Loader(store, "x", batch_size=batch_size, memory=memory, io=io, threads=threads) as loader:
-        for _ in loader:
-            pass
+        for _ in range(_WARM_UP_EPOCHS):
+            for _ in loader:
+                pass
         epochs, started = 0, time.perf_counter()
         while True:
             for _ in loader:
