@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chunkstore.rewriting.report import RewriteReport
-from chunkstore.store.store import open_store, path_of
+from chunkstore.rewriting.streams import SCRATCH_SUFFIX
+from chunkstore.store.store import PARTIAL_SUFFIX, open_store, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,13 +22,19 @@ _SHUFFLE, _RECOMPRESS = "shuffle", "recompress"
 
 
 def check_out(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
-    """Raise ValueError where a file would be replaced by what is made of it."""
-    read, written = Path(path_of(source)), Path(path_of(out))
-    if read.exists() and written.exists() and written.samefile(read):
-        raise ValueError(
-            f"{written} is the file that is read; name another one, and rename it when it is "
-            "complete"
-        )
+    """Raise ValueError where a file would be replaced by what is made of it, or of its work."""
+    read, written = Path(path_of(source)), path_of(out)
+    for suffix, what in (
+        ("", "the file that is read"),
+        (PARTIAL_SUFFIX, "the file that is read, and the unfinished new one has that name"),
+        (SCRATCH_SUFFIX, "the file that is read, and the piles of the new one have that name"),
+    ):
+        place = Path(written + suffix)
+        if read.exists() and place.exists() and place.samefile(read):
+            raise ValueError(
+                f"{place} is {what}; give the new file another name, and rename it when it is "
+                "complete"
+            )
 
 
 def provenance_of(

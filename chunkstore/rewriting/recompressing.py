@@ -136,7 +136,10 @@ def recompress(
                     options,
                     kind="recompress",
                     order={"shuffled": False},
-                    arrays={name: array.name for name, array in contents.samples.items()},
+                    arrays={
+                        name: array.name
+                        for name, array in (*contents.samples.items(), *contents.beside.items())
+                    },
                 ),
                 options,
                 what="recompressing",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Final
@@ -12,9 +13,15 @@ from typing import Final
 from chunkstore.errors import DirectoryGivenError, ExistingFileError, system_call_error
 
 SUFFIXES: Final = (".html", ".htm", ".png")
-# Both kinds of files say near their beginning, or their end, who made them.
-_MARK: Final = b"chunkstore view"
-_MARK_NBYTES: Final = 16 << 10
+# How a page and a picture of ours begin: words alone may stand in anybody's file.
+_PAGE: Final = re.compile(
+    rb'<!doctype html>\n<html lang="en">\n<head>\n(?:<meta [^<>]*>\n)*'
+    rb'<meta name="generator" content="chunkstore view">\n<link rel="icon" href="data:,">\n<title>'
+)
+_PICTURE: Final = re.compile(
+    rb"\x89PNG\r\n\x1a\n\0\0\0\rIHDR.{17}\0\0\0\x18tEXtSoftware\0chunkstore view", re.DOTALL
+)
+_BEGINNING_NBYTES: Final = 16 << 10
 
 
 def check_target(out: str | os.PathLike[str], *, overwrite: bool) -> Path:
@@ -61,7 +68,7 @@ def write_file(target: Path, content: bytes) -> None:
 def _is_ours(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            start = file.read(_MARK_NBYTES)
+            beginning = file.read(_BEGINNING_NBYTES)
     except OSError:
         return False
-    return _MARK in start
+    return any(form.match(beginning) is not None for form in (_PAGE, _PICTURE))

@@ -262,6 +262,27 @@ def test_a_damaged_chunk_is_an_error_that_names_it(path, out, entry):
     assert not out.exists()
 
 
+def test_unfinished_work_of_other_arrays_beside_the_samples_is_not_gone_on_with(
+    path, out, monkeypatch
+):
+    cs.save(path, {"x": np.arange(100)})
+    with cs.append(path) as writer:
+        writer.put("mean", np.zeros(3), aligned=False)
+        writer.put("std", np.ones(3), aligned=False)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writing._Run, "verify", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cs.recompress(path, out, codec="lz4", arrays={"x": "x", "m": "mean"})
+    with pytest.raises(FileExistsError, match=r"another arrays\.m: 'mean' there, 'std' here"):
+        cs.recompress(path, out, codec="lz4", arrays={"x": "x", "m": "std"})
+    cs.recompress(path, out, codec="lz4", arrays={"x": "x", "m": "std"}, overwrite=True)
+    assert cs.load(out)["m"].tolist() == [1, 1, 1]
+
+
 def test_a_new_file_that_is_not_what_was_read_gets_no_name(path, out, monkeypatch):
     write_file(path)
     append = writing._Run._append

@@ -412,3 +412,16 @@ def test_other_codecs_and_chunks_can_be_named_at_once(path, out):
     with cs.open(out) as store:
         assert store["images"].chunk_length == 17
         assert store["labels"].codec.startswith("blosc lz4-1")
+
+
+@pytest.mark.parametrize("suffix", [".partial", ".piles.partial"])
+@pytest.mark.parametrize("write", [cs.shuffle, cs.unshuffle, cs.recompress])
+def test_a_source_with_a_name_that_the_work_takes_is_refused_and_kept(path, out, write, suffix):
+    write_file(path, 50)
+    source = out.with_name(out.name + suffix)
+    cs.shuffle(path, source)
+    content = source.read_bytes()
+    with pytest.raises(ValueError, match="is the file that is read, and the"):
+        write(source, out, overwrite=True)
+    assert source.read_bytes() == content
+    assert not out.exists()

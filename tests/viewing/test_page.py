@@ -384,6 +384,34 @@ def test_samples_are_within_a_range(tmp_path, samples):
         cs.view(path, samples=1.5)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.html", b"<!doctype html>\n<p>This page tells how to use chunkstore view.</p>"),
+        (
+            "a.html",
+            b'<!-- <meta name="generator" content="chunkstore view">--><p>I</p>',
+        ),
+        ("a.png", b"\x89PNG\r\n\x1a\n chunkstore view"),
+    ],
+)
+def test_a_file_that_only_speaks_of_chunkstore_view_is_not_replaced(tmp_path, name, content):
+    path = write(tmp_path / "a.zarr.zip", x=np.ones((20, 3)))
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(cs.errors.ExistingFileError, match="was not made by chunkstore view"):
+        cs.view(path, tmp_path / name)
+    assert (tmp_path / name).read_bytes() == content
+
+
+def test_what_view_and_preview_wrote_may_be_replaced_by_them(tmp_path):
+    path = write(tmp_path / "a.zarr.zip", x=np.ones((20, 8, 8), np.uint8))
+    with cs.open(path) as store:
+        for name in ("a.html", "a.png"):
+            store.preview("x").save(tmp_path / name)
+            cs.view(path, tmp_path / name)
+            store.preview("x").save(tmp_path / name)
+
+
 def test_a_page_replaces_a_page_and_nothing_else(tmp_path):
     path = write(tmp_path / "a.zarr.zip", x=np.ones((20, 3)))
     cs.view(path)
