@@ -17,6 +17,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -187,6 +188,32 @@ def test_the_list_of_guides_names_each_of_them():
     page = REPOSITORY / "docs" / "how-to" / "index.md"
     named = set(re.findall(r"\]\(([\w-]+\.md)\)", page.read_text(encoding="utf-8")))
     assert named == {path.name for path in GUIDES}
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(REPOSITORY)) for path in FILES])
+def test_keras_has_its_backend_named_before_it_is_imported(path):
+    # Who installed jax alone has no tensorflow, which Keras takes where nothing is named.
+    code = "".join(block.code for block in python_blocks(path.read_text(encoding="utf-8")))
+    before, found, _ = code.partition("import keras")
+    assert not found or 'os.environ.setdefault("KERAS_BACKEND"' in before
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(REPOSITORY)) for path in FILES])
+def test_pages_install_from_a_clone_and_in_any_shell(path):
+    # On PyPI the name is another project's, and zsh takes bare brackets for a pattern.
+    lines = re.findall(r"^    pip install .*$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert all(re.match(r"    pip install '\.\[[\w,]+\]'", line) for line in lines)
+
+
+def test_the_table_of_extras_names_what_the_package_has():
+    page = (REPOSITORY / "docs" / "getting-started.md").read_text(encoding="utf-8")
+    table = page.partition("| extra |")[2].partition("\n\n")[0]
+    named = {
+        name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])
+    }
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for_developers = {"bench", "docs", "check", "test", "all"}
+    assert named == set(project["optional-dependencies"]) - for_developers
 
 
 def test_the_readme_has_an_example():
