@@ -10,11 +10,10 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from chunkstore.rewriting.encoding import ALLOWANCE_NBYTES
+
 # Of each record in a buffer: its key, sorted and not, its place, and what sorting takes.
 _INDEX_NBYTES: Final = 72
-# May be taken on top of the memory: the promise is that much more, and half of that is left
-# for what the interpreter and the allocator keep.
-_ALLOWANCE_NBYTES: Final = 32 << 20
 # Bytes that go to a pile at a time, on average and at least: a write of its own for each.
 _LEAST_RUN_NBYTES: Final = 4 << 10
 _MOST_PILES: Final = 1 << 20
@@ -87,7 +86,7 @@ def plan_budget(
 
 def _over(memory: int, reserved_nbytes: int) -> int:
     """Return what reading and writing take away from the buffers."""
-    return min(memory, max(0, reserved_nbytes - _ALLOWANCE_NBYTES))
+    return min(memory, max(0, reserved_nbytes - ALLOWANCE_NBYTES))
 
 
 def _try(num_samples: int, record_nbytes: int, spare: int) -> Budget | None:

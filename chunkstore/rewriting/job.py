@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from chunkstore import system
 from chunkstore.pipeline.loader import Loader
 from chunkstore.rewriting.budget import plan_budget
 from chunkstore.rewriting.contents import sample_nbytes_of
+from chunkstore.rewriting.encoding import EncodingCost
 from chunkstore.rewriting.file import provenance_of
 from chunkstore.rewriting.reading import SampleReader
 from chunkstore.rewriting.records import RecordLayout
 from chunkstore.rewriting.streams import BLOCK_NBYTES, GATHERED_NBYTES, SortedStream
 from chunkstore.rewriting.windows import WindowStream
 from chunkstore.rewriting.writing import NewFile, write
-from chunkstore.store.spec import ArraySpec, choose_chunk_lengths, storage_options
+from chunkstore.store.spec import ArraySpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from chunkstore.rewriting.budget import Budget
     from chunkstore.rewriting.contents import Contents
     from chunkstore.rewriting.options import RewriteOptions
     from chunkstore.rewriting.order import FileOrder
@@ -37,11 +38,6 @@ _MOST_MEMORY: Final = 1 << 50
 _BATCHES_IN_MEMORY: Final = 32
 _READ_NBYTES: Final = 4 << 20
 _MAX_READING_THREADS: Final = 4
-# Blocks that are made, appended and encoded.
-_BLOCKS_ALIVE: Final = 3
-# Of the writer, see `chunkstore.store.encoding`.
-_MAX_ENCODING_THREADS: Final = 32
-_CHUNKS_A_THREAD: Final = 3
 
 
 class ShuffleJob:
@@ -117,14 +113,7 @@ class ShuffleJob:
         layout = RecordLayout(contents.samples)
         reader = SampleReader(contents.samples, target_nbytes=_READ_NBYTES)
         threads = min(options.num_threads, _MAX_READING_THREADS)
-        budget = plan_budget(
-            contents.num_samples,
-            record_nbytes=layout.nbytes,
-            memory=self._memory,
-            reserved_nbytes=max(
-                _reading_nbytes(reader, threads), _writing_nbytes(self._specs, options)
-            ),
-        )
+        budget, encoding_threads = self._plan(layout, _reading_nbytes(reader, threads))
         stream = SortedStream(
             reader,
             order,
@@ -137,8 +126,31 @@ class ShuffleJob:
             index=self._new_index,
             show=options.progress,
         )
-        self._write(stream, provenance)
+        self._write(stream, provenance, encoding_threads=encoding_threads)
         self.scratch_nbytes = stream.scratch_nbytes
+
+    def _plan(self, layout: RecordLayout, reading_nbytes: int) -> tuple[Budget, int]:
+        """Return how the memory is spent, and how many threads encode."""
+        cost = self._encoding_cost(max(GATHERED_NBYTES, layout.nbytes))
+        threads = cost.threads(self._memory)
+        while True:
+            try:
+                return plan_budget(
+                    self._contents.num_samples,
+                    record_nbytes=layout.nbytes,
+                    memory=self._memory,
+                    reserved_nbytes=max(reading_nbytes, cost.nbytes(threads)),
+                ), threads
+            except ValueError:
+                # Slower, before it is refused; what is said to be enough is so for one thread.
+                if threads == 1:
+                    raise
+                threads = 1
+
+    def _encoding_cost(self, block_nbytes: int) -> EncodingCost:
+        return EncodingCost(
+            self._specs, block_nbytes=block_nbytes, chunk_nbytes=self._options.chunk_nbytes
+        )
 
     def window_facts(self, seed: int) -> dict[str, int]:
         """Return what the order of windows follows from beside the seed and the memory.
@@ -158,12 +170,16 @@ class ShuffleJob:
             if self._try_window(enough, seed)[1] is None:
                 raise ValueError(
                     f"memory={self._memory} bytes is too small for a quick shuffle, which has two "
-                    f"windows of whole chunks; memory='{-(-enough >> 20)}MiB' is enough"
+                    "windows of whole chunks and the chunks that are written; "
+                    f"memory='{-(-enough >> 20)}MiB' is enough"
                 )
         raise refused
 
     def _try_window(self, memory: int, seed: int) -> tuple[dict[str, int], ValueError | None]:
         """Return what the windows of a memory are, and why there are none where that is so."""
+        # With one thread: the order of a seed and a memory is the same on any number of cores.
+        if not self._window_cost(memory).fits(memory):
+            return {}, ValueError(f"the chunks that are written do not fit in memory={memory}")
         try:
             with self._open_loader(seed=seed, memory=memory)() as loader:
                 return {"window": loader.window, "batch": loader.batch_size}, None
@@ -192,21 +208,32 @@ class ShuffleJob:
             },
             index=self._new_index,
         )
-        self._write(stream, self._provenance(kind, about))
+        self._write(
+            stream,
+            self._provenance(kind, about),
+            encoding_threads=self._window_cost(self._memory).threads(self._memory),
+        )
+
+    def _window_cost(self, memory: int) -> EncodingCost:
+        batch = self._batch_size(memory)
+        return self._encoding_cost(batch * self._contents.sample_nbytes)
+
+    def _batch_size(self, memory: int) -> int:
+        """Return the samples of a block of a quick shuffle."""
+        nbytes = min(BLOCK_NBYTES, memory * _LOADER_PARTS // _PARTS // _BATCHES_IN_MEMORY)
+        return max(1, nbytes // self._contents.sample_nbytes)
 
     def _open_loader(self, *, seed: int, memory: int, window: int | None = None) -> partial[Loader]:
         samples = {
             name: array for name, array in self._contents.samples.items() if sample_nbytes_of(array)
         }
-        memory = memory * _LOADER_PARTS // _PARTS
-        batch_nbytes = min(BLOCK_NBYTES, memory // _BATCHES_IN_MEMORY)
         return partial(
             Loader,
             samples,
             (*samples, "@index"),
-            batch_size=max(1, batch_nbytes // self._contents.sample_nbytes),
+            batch_size=self._batch_size(memory),
             seed=seed,
-            memory=memory,
+            memory=memory * _LOADER_PARTS // _PARTS,
             last="keep",
             lanes=1,
             rank=0,
@@ -218,7 +245,9 @@ class ShuffleJob:
     def _provenance(self, kind: str, about: Mapping[str, Any]) -> dict[str, Any]:
         return provenance_of(self._contents, self._options, kind=kind, order=about)
 
-    def _write(self, stream: SampleStream, provenance: Mapping[str, Any]) -> None:
+    def _write(
+        self, stream: SampleStream, provenance: Mapping[str, Any], *, encoding_threads: int
+    ) -> None:
         write(
             NewFile(
                 self._out,
@@ -229,6 +258,7 @@ class ShuffleJob:
                 self._options,
                 what="writing",
                 keeps_unfinished=False,
+                encoding_threads=encoding_threads,
             ),
             stream,
         )
@@ -237,14 +267,3 @@ class ShuffleJob:
 def _reading_nbytes(reader: SampleReader, threads: int) -> int:
     """Return what reading takes: ranges that are decoded, a chunk's bytes each, and cut chunks."""
     return 2 * threads * reader.range_nbytes + threads * reader.chunk_nbytes + reader.cache_nbytes
-
-
-def _writing_nbytes(specs: Mapping[str, ArraySpec], options: RewriteOptions) -> int:
-    """Return what writing takes: blocks, begun chunks, and chunks in work, encoded and not."""
-    target = storage_options(None, None, None, options.chunk_nbytes).chunk_nbytes
-    lengths = choose_chunk_lengths(dict(specs), target_nbytes=target)
-    chunks = [lengths[name] * spec.sample_nbytes for name, spec in specs.items()]
-    threads = min(system.calls.available_cores(), _MAX_ENCODING_THREADS)
-    # A chunk in work is there decoded or encoded; one of each thread is both.
-    in_work = (_CHUNKS_A_THREAD + 1) * threads * max(chunks, default=0)
-    return _BLOCKS_ALIVE * GATHERED_NBYTES + sum(chunks) + in_work

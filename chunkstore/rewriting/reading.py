@@ -84,6 +84,10 @@ class SampleReader:
         """
         return {name: self._read(name, start, stop) for name in self._arrays}
 
+    def forget(self) -> None:
+        """Give up the chunks that are kept for the next range: there is none."""
+        self._cache.clear()
+
     def _read(self, name: str, start: int, stop: int) -> NDArray[Any]:
         array = self._arrays[name]
         length = array.chunk_length

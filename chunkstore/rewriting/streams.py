@@ -167,6 +167,7 @@ class SortedStream:
             fill(
                 self._reader, self._layout, memory, 0, count, None, threads=self._threads, move=move
             )
+        self._reader.forget()
         keys = self._order.keys(0, count)
         self._layout.keys(memory, count)[...] = keys
         places = self._order.sort(keys)
@@ -196,6 +197,7 @@ class SortedStream:
                 threads=self._threads,
                 show=self._show,
             )
+            self._reader.forget()
             yield from self._by_pile(piles, counts, buffers, start)
 
     def _by_pile(

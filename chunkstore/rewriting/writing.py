@@ -57,6 +57,8 @@ class NewFile:
         Words for the bar.
     keeps_unfinished
         Whether an error leaves what was written so far, to be gone on with.
+    encoding_threads
+        That encode, at most; None for all processors.
     """
 
     out: str
@@ -67,6 +69,7 @@ class NewFile:
     options: RewriteOptions
     what: str
     keeps_unfinished: bool
+    encoding_threads: int | None = None
 
 
 def write(new: NewFile, stream: SampleStream) -> None:
@@ -133,6 +136,8 @@ class _Run:
         self._position = position
         # Whether the new file does not hold what was read: it is of no use then.
         self.is_wrong = False
+        if new.encoding_threads is not None:
+            writer.limit_threads(new.encoding_threads)
         if not writer.specs:
             writer.declare(new.specs)
             for name, chain in new.chains.items():

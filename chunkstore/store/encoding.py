@@ -83,6 +83,29 @@ class ChunkPipeline:
         self._ready: dict[int, tuple[_Task, Any, int]] = {}
         self._error: BaseException | None = None
 
+    def limit_threads(self, threads: int) -> None:
+        """Have at most so many threads, and as many fewer chunks in flight; before the first chunk.
+
+        Parameters
+        ----------
+        threads
+            1 or more.
+
+        Raises
+        ------
+        ValueError
+            The threads are at work already, or fewer than one are wanted.
+        """
+        if threads < 1 or self._threads:
+            raise ValueError(
+                f"threads must be at least 1 and said before the first chunk, got {threads} with "
+                f"{len(self._threads)} at work"
+            )
+        self._num_threads = min(self._num_threads, threads)
+        while self._num_slots > self._num_threads * _CHUNKS_A_THREAD:
+            self._slots.get()
+            self._num_slots -= 1
+
     def reserve(self, count: int) -> None:
         """Wait until the next ``count`` chunks can be submitted without waiting.
 

@@ -433,6 +433,16 @@ class Writer:
         """Encode an array with a chain of another file, before its first sample."""
         self._draft.arrays[name].codecs = codecs
 
+    def limit_threads(self, threads: int) -> None:
+        """Encode in at most so many threads, which bounds the chunks in memory; before the first.
+
+        Parameters
+        ----------
+        threads
+            1 or more; more than there are processors changes nothing.
+        """
+        self._pipeline.limit_threads(threads)
+
     @contextlib.contextmanager
     def arrays_apart(self) -> Iterator[tuple[Mapping[str, ArrayWriter], ChunkPipeline]]:
         """Let the caller of a ``with`` block append to each aligned array by itself.

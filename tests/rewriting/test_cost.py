@@ -21,8 +21,12 @@ PROGRAM = """
 import json, sys
 import chunkstore as cs
 import chunkstore.rewriting.shuffling
+from chunkstore import system
 from tests.support import status_nbytes
 path, out, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+cores = options.pop("cores", None)
+if cores is not None:
+    type(system.calls).available_cores = lambda calls: cores
 with cs.open(path) as store:
     store["x"][:1]
 
@@ -53,6 +57,17 @@ def wide(tmp_path_factory):
     path = tmp_path_factory.mktemp("cost") / "wide.zarr.zip"
     block = np.random.default_rng(0).integers(0, 255, (100, *SAMPLE_SHAPE), dtype=np.uint8)
     with cs.create(path, codec="raw") as writer:
+        for i in range(NUM_SAMPLES // 100):
+            writer.append(x=block, y=np.arange(100 * i, 100 * i + 100))
+    return path
+
+
+@pytest.fixture(scope="module")
+def large_chunks(tmp_path_factory):
+    """The same in chunks of 4 MiB, whose encoding takes a while."""
+    path = tmp_path_factory.mktemp("cost") / "large.zarr.zip"
+    block = np.random.default_rng(0).integers(0, 255, (100, *SAMPLE_SHAPE), dtype=np.uint8)
+    with cs.create(path, codec="lz4", level=1, chunk_nbytes=4 * MIB) as writer:
         for i in range(NUM_SAMPLES // 100):
             writer.append(x=block, y=np.arange(100 * i, 100 * i + 100))
     return path
@@ -104,6 +119,20 @@ def test_the_peak_holds_for_millions_of_tiny_samples(narrow, tmp_path, options):
 def test_quick_stays_in_its_memory_too(wide, tmp_path):
     cost = cost_of(wide, tmp_path / "out.zarr.zip", memory="64MiB", quick=True)
     assert cost["peak"] <= (64 + 64) * MIB
+
+
+@pytest.mark.parametrize("quick", [False, True], ids=["exact", "quick"])
+@pytest.mark.parametrize("cores", [2, 16, 32])
+def test_large_chunks_and_many_cores_stay_in_the_memory(large_chunks, tmp_path, cores, quick):
+    options = {"memory": "64MiB", "quick": quick, "cores": cores}
+    cost = cost_of(large_chunks, tmp_path / "out.zarr.zip", **options)
+    assert cost["peak"] <= (64 + 64) * MIB
+
+
+@pytest.mark.parametrize("quick", [False, True], ids=["exact", "quick"])
+def test_many_cores_stay_in_the_memory_with_chunks_of_the_usual_size(wide, tmp_path, quick):
+    options = {"memory": "64MiB", "quick": quick, "cores": 16, "codec": "lz4"}
+    assert cost_of(wide, tmp_path / "out.zarr.zip", **options)["peak"] <= (64 + 64) * MIB
 
 
 @pytest.mark.parametrize(
