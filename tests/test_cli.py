@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -54,7 +55,50 @@ def test_info_shows_arrays_shapes_dtypes_and_codecs(run, path):
     assert lines[3].split()[:3] == ["array", "shape", "dtype"]
     assert lines[4].split()[:3] == ["x", "1000x16x8", "uint16"]
     assert lines[5].split()[:3] == ["y", "1000", "int64"]
-    assert lines[-1] == 'attributes: {"origin": "counting"}'
+    assert lines[-2:] == ["attributes:", '  origin: "counting"']
+    assert "not used any more" not in result.stdout
+
+
+def test_info_says_in_short_where_a_file_came_from_and_cuts_what_is_long(run, tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    cs.import_npy(
+        tmp_path / "x.npy", tmp_path / "a.zarr.zip", attributes={"many": list(range(1000))}
+    )
+    result = run("info", tmp_path / "a.zarr.zip")
+    told = {line.split(":")[0].strip(): line for line in result.stdout.splitlines()}
+    assert re.fullmatch(
+        r"  import: npy of \".*x\.npy\" by chunkstore [\w.]+ \(--json shows all\)", told["import"]
+    )
+    assert told["many"].startswith("  many: [0, 1, 2")
+    assert told["many"].endswith("... (--json shows all)")
+    assert max(map(len, result.stdout.splitlines())) < 300
+    facts = json.loads(run("info", "--json", tmp_path / "a.zarr.zip").stdout)
+    assert facts["attributes"]["many"] == list(range(1000))
+
+
+def test_info_names_the_bytes_that_compact_would_free(run, path):
+    with cs.append(path) as writer:
+        noise = np.random.default_rng(0).integers(0, 256, 1 << 17, np.uint8)
+        writer.put("noise", noise, aligned=False)
+    with cs.append(path) as writer:
+        writer.put("noise", np.arange(3), aligned=False)
+    assert "KiB not used any more (chunkstore compact frees them)" in run("info", path).stdout
+    run("compact", path)
+    assert "not used any more" not in run("info", path).stdout
+
+
+def test_verify_of_a_file_that_was_cut_short_ends_with_1(run, tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((2000, 100)))
+    path = tmp_path / "cut.zarr.zip"
+    cs.import_npy(tmp_path / "x.npy", path)
+    os.truncate(path, path.stat().st_size // 2)
+    result = run("verify", path)
+    assert result.exit_code == 1
+    assert "bytes behind the last checkpoint were not checked" in result.stdout
+    assert result.stdout.endswith("all is well before them\n")
+    told = json.loads(run("verify", "--json", path).stdout)
+    assert (told["ok"], told["problems"]) == (False, [])
+    assert told["torn_nbytes"] > 0
 
 
 def test_info_as_json_holds_what_the_store_says(run, path):

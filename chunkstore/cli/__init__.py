@@ -2,7 +2,7 @@
 
 Results go to standard output, words about the work to standard error. The exit code is 0 if all is
 well, 1 if a file has a defect or the work failed, 2 if the command line asks for what cannot be,
-130 after Ctrl-C, 141 if whoever read the output went away.
+130 after Ctrl-C, 141 if whoever read the output went away, 143 where SIGTERM ended it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["main"]
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 all is well, 1 a defect was found or the work failed, 2 wrong usage, "
-    "130 Ctrl-C, 141 nobody reads the output any more.",
+    "130 Ctrl-C, 141 nobody reads the output any more, 143 ended by SIGTERM.",
 )
 @click.version_option(cs.__version__, prog_name="chunkstore")
 def main() -> None:

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 EXIT_DEFECT = 1
 EXIT_USAGE = 2
-# What a shell says of a program that a signal ended: 128 and the number of SIGINT or SIGPIPE.
+# What a shell says of a program that a signal ended: 128 and the number of SIGINT, SIGPIPE or
+# SIGTERM.
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+EXIT_TERMINATED = 143
 
 # What the person asked for cannot be, whatever the file holds.
 _USAGE_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, KeyError, ValueError)
@@ -67,9 +69,8 @@ def report_errors(function: Callable[..., None]) -> Callable[..., None]:
         run = functools.partial(function, as_json=as_json, **arguments)
         try:
             with progress_shown(progress):
-                exit_code = _run(run, as_json=as_json, debug=debug)
-            # What is still buffered must fail here, not as the interpreter ends.
-            sys.stdout.flush()
+                exit_code, document = _run(run, as_json=as_json, debug=debug)
+            _finish_output(document, is_told=exit_code != 0)
         except BrokenPipeError:
             _end_broken_pipe()
         except KeyboardInterrupt:
@@ -83,8 +84,10 @@ def report_errors(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _run(run: Callable[[], None], *, as_json: bool, debug: bool) -> int:
-    """Run a command, print its errors and its document, and return the exit code."""
+def _run(
+    run: Callable[[], None], *, as_json: bool, debug: bool
+) -> tuple[int, Callable[[], None] | None]:
+    """Run a command and print its errors; return the exit code and what prints its document."""
     told: list[str] = []
 
     def show_warning(message: Warning | str, *_: object, **__: object) -> None:
@@ -107,18 +110,39 @@ def _run(run: Callable[[], None], *, as_json: bool, debug: bool) -> int:
                 raise
             exit_code, error = _exit_code_of(caught), _described(caught)
             click.echo(f"error: {error['message']}", err=True)
-    if as_json:
-        print_document(
-            {
-                "command": _command_name(click.get_current_context()),
-                "ok": exit_code == 0,
-                "exit_code": exit_code,
-            },
-            taken_result(),
-            warnings=told,
-            error=error,
-        )
-    return exit_code
+    if not as_json:
+        return exit_code, None
+    head = {
+        "command": _command_name(click.get_current_context()),
+        "ok": exit_code == 0,
+        "exit_code": exit_code,
+    }
+    return exit_code, functools.partial(
+        print_document, head, taken_result(), warnings=told, error=error
+    )
+
+
+def _finish_output(document: Callable[[], None] | None, *, is_told: bool) -> None:
+    """Print the document and what is still buffered, which must not fail as the interpreter ends.
+
+    Parameters
+    ----------
+    document
+        Prints it; None where words were printed.
+    is_told
+        Whether an error stands on stderr: a full disk ends a command that prints words itself.
+    """
+    try:
+        if document is not None:
+            document()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if document is not None or not is_told:
+            click.echo(f"error: standard output: {error}", err=True)
+        _drop_output()
+        sys.exit(EXIT_DEFECT)
 
 
 def _exit_code_of(error: Exception) -> int:
@@ -165,6 +189,11 @@ def _command_name(ctx: click.Context) -> str:
 
 
 def _end_broken_pipe() -> NoReturn:
-    """End quietly: whoever read the output has seen enough; what is left of it goes nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """End quietly: whoever read the output has seen enough."""
+    _drop_output()
     sys.exit(EXIT_BROKEN_PIPE)
+
+
+def _drop_output() -> None:
+    """Let what is left of the output go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -22,6 +22,12 @@ from chunkstore.cli.statistics import print_survey
 if TYPE_CHECKING:
     from chunkstore.store.report import Problem
 
+# From here on dead bytes are worth a word: both must be reached.
+_LEAST_DEAD_NBYTES = 64 << 10
+_LEAST_DEAD_SHARE = 0.01
+# Of one attribute.
+_MOST_CHARACTERS = 200
+
 
 @click.command(
     epilog="Example: chunkstore info train.zarr.zip\n\n"
@@ -72,9 +78,8 @@ def _print_facts(facts: dict[str, Any]) -> None:
     click.echo(f"{facts['path']}: {writer}, {facts['num_samples']:,} samples")
     click.echo(
         f"{format_nbytes(facts['file_nbytes'])} on disk, "
-        f"{format_nbytes(facts['nbytes'])} decoded, "
-        f"{format_nbytes(facts['dead_nbytes'])} dead"
-        + (" (chunkstore compact frees them)" if facts["dead_nbytes"] else "")
+        f"{format_nbytes(facts['nbytes'])} decoded"
+        + _dead_words(facts["dead_nbytes"], facts["file_nbytes"])
     )
     rows = [
         (
@@ -95,7 +100,33 @@ def _print_facts(facts: dict[str, Any]) -> None:
     for line in format_table(heading, rows):
         click.echo(line)
     if facts["attributes"]:
-        click.echo("\nattributes: " + json.dumps(facts["attributes"]))
+        click.echo("\nattributes:")
+        for name, value in facts["attributes"].items():
+            click.echo(f"  {name}: {_attribute_words(name, value)}")
+
+
+def _dead_words(dead_nbytes: int, file_nbytes: int) -> str:
+    """Return what is said of bytes that nothing uses; every checkpoint leaves a few behind."""
+    if dead_nbytes < _LEAST_DEAD_NBYTES or dead_nbytes < _LEAST_DEAD_SHARE * file_nbytes:
+        return ""
+    return f", {format_nbytes(dead_nbytes)} not used any more (chunkstore compact frees them)"
+
+
+def _attribute_words(name: str, value: Any) -> str:
+    """Return an attribute on one line: where a file came from in short, others cut where long."""
+    if name == "import" and isinstance(value, dict) and "kind" in value:
+        words = str(value["kind"])
+        if "source" in value:
+            words += f" of {json.dumps(value['source'])}"
+        if "tool" in value:
+            words += f" by {value['tool']}"
+        return _cut(words) + " (--json shows all)"
+    text = json.dumps(value)
+    return text if len(text) <= _MOST_CHARACTERS else _cut(text) + " (--json shows all)"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "..."
 
 
 @click.command(epilog="Example: chunkstore verify train.zarr.zip")
@@ -105,7 +136,8 @@ def verify(*, file: str, as_json: bool) -> None:
     """Check every entry of FILE.
 
     Headers, CRC-32, frames and metadata must be right, and no chunk may be missing. Ends with
-    exit code 1 if anything is damaged, and says which samples are lost.
+    exit code 1 if anything is damaged, and says which samples are lost; also if bytes lie behind
+    the last checkpoint, as an interrupted append and a copy that was cut short leave them.
     """
     report = cs.verify(file)
     if as_json:
@@ -116,11 +148,17 @@ def verify(*, file: str, as_json: bool) -> None:
         _print_lost(report.lost_samples)
         count = len(report.problems)
         state = "all is well" if report.ok else f"{count} problem{'s' if count > 1 else ''}"
+        if report.torn_nbytes:
+            click.echo(
+                f"{report.torn_nbytes:,} bytes behind the last checkpoint were not checked: an "
+                "append was interrupted or is still running, or the file was cut short"
+            )
+            state = "all is well before them" if report.ok else state
         click.echo(
             f"{report.path}: {report.num_entries:,} entries, "
             f"{format_nbytes(report.num_bytes)}: {state}"
         )
-    if not report.ok:
+    if not report.ok or report.torn_nbytes:
         sys.exit(EXIT_DEFECT)
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from chunkstore.cli.command import (
     EXIT_BROKEN_PIPE,
     EXIT_DEFECT,
     EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
     EXIT_USAGE,
 )
 from tests.support import REPOSITORY
@@ -38,7 +40,32 @@ def run(*arguments):
 def test_the_exit_codes_are_those_of_the_documentation():
     page = (REPOSITORY / "docs" / "command-line.md").read_text(encoding="utf-8")
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
-    assert documented == {0, EXIT_DEFECT, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE}
+    assert documented == {
+        0,
+        EXIT_DEFECT,
+        EXIT_USAGE,
+        EXIT_INTERRUPTED,
+        EXIT_BROKEN_PIPE,
+        EXIT_TERMINATED,
+    }
+    assert all(str(code) in main.epilog for code in documented)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")  # noqa: PTH110
+@pytest.mark.parametrize(
+    "arguments", [["info"], ["info", "--json"], ["verify"]], ids=["info", "json", "verify"]
+)
+def test_output_to_a_full_disk_is_one_line_on_stderr_and_ends_with_1(path, arguments):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", START + "sys.exit(main())", *arguments, str(path)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: [^\n]*No space left on device\n", done.stderr)
 
 
 @pytest.mark.parametrize(
