@@ -1,12 +1,14 @@
 """How are the chunks of an HDF5 dataset read past HDF5's lock?
 
 HDF5 says where a chunk stands in the file; it is read from there and decoded by the thread that
-wants it. h5py reads what is not stored just so: other filters, other types, other files.
+wants it. h5py reads what is not stored just so: other filters, other types, other files, and an
+index that does not say which chunk is which.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import h5py
@@ -14,14 +16,17 @@ import numpy as np
 
 from chunkstore.errors import CorruptionError
 from chunkstore.format.grid import ChunkGrid
+from chunkstore.importers.arrays.column import ForeignColumn
 from chunkstore.importers.arrays.grid import GridColumn
 from chunkstore.importers.hdf5_filters import filter_chain
+from chunkstore.importers.hdf5_index import read_index, says_which_is_which
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chunkstore.importers.arrays.column import Column
     from chunkstore.importers.hdf5_filters import FilterChain
+    from chunkstore.importers.hdf5_index import ChunkIndex
     from chunkstore.system import ReadFile
 
 # Below, finding a chunk takes longer than decoding it: HDF5's own loop is the faster one.
@@ -40,17 +45,39 @@ def chunk_column(column: Column, dataset: Any, file: ReadFile) -> Column:
     file
         The same file.
     """
-    if dataset.chunks is None or dataset.is_virtual:
+    if dataset.chunks is None or dataset.is_virtual or not says_which_is_which(dataset):
         return column
     grid = ChunkGrid(dataset.shape, dataset.chunks)
     nbytes = math.prod(grid.chunk_shape) * dataset.dtype.itemsize
     properties = dataset.id.get_create_plist()
     described = [properties.get_filter(i) for i in range(properties.get_nfilters())]
     chain = filter_chain([(number, tuple(values)) for number, _, values, _ in described])
-    has_fill_value = properties.fill_value_defined() != h5py.h5d.FILL_VALUE_UNDEFINED
-    if chain is None or not has_fill_value or nbytes < _LEAST_CHUNK_NBYTES:
+    # A chunk may be longer than what was written so far, by any factor.
+    is_sound_size = _LEAST_CHUNK_NBYTES <= nbytes <= dataset.nbytes
+    if chain is None or not is_filled(dataset) or not is_sound_size:
         return column
     return GridColumn(column, grid, _Chunks(column, dataset, file, grid, chain).read_into)
+
+
+def is_filled(dataset: Any) -> bool:
+    """Return whether HDF5 gives a value to what was never written.
+
+    Where it does not, it leaves the memory that it was to read into as it is.
+    """
+    properties = dataset.id.get_create_plist()
+    return bool(
+        properties.fill_value_defined() != h5py.h5d.FILL_VALUE_UNDEFINED
+        and properties.get_fill_time() != h5py.h5d.FILL_TIME_NEVER
+    )
+
+
+class UnfilledColumn(ForeignColumn):
+    """A dataset of which HDF5 leaves out what was never written: zeros, as h5py has them."""
+
+    def read_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Read over zeros."""
+        out[...] = np.zeros((), out.dtype)
+        super().read_into(start, stop, out)
 
 
 class _Chunks:
@@ -58,56 +85,65 @@ class _Chunks:
 
     Notes
     -----
-    Threads: safe. HDF5's lock is held only to find a chunk.
+    Threads: safe. HDF5's lock is held only to list the chunks, once.
     """
 
     def __init__(
         self, column: Column, dataset: Any, file: ReadFile, grid: ChunkGrid, chain: FilterChain
     ) -> None:
         self._column = column
-        self._place = column.place
+        self._dataset_name = column.place.removeprefix(f"{file.path}: ")
         self._dataset = dataset
         self._file = file
         self._grid = grid
         self._chain = chain
         self._stored_dtype: np.dtype[Any] = dataset.dtype
         self._fill_value = dataset.fillvalue
+        self._index: ChunkIndex | None = None
+        self._listing = threading.Lock()
 
     def read_into(self, places: tuple[int, ...], out: NDArray[Any]) -> None:
-        """Fill an array of a chunk's shape.
+        """Fill an array of a chunk's shape, as far as it is inside the dataset.
 
         Raises
         ------
         CorruptionError
             The chunk is damaged; says which, and which samples.
         """
-        start = tuple(i * n for i, n in zip(places, self._grid.chunk_shape, strict=True))
-        try:
-            info = self._dataset.id.get_chunk_info_by_coord(start)
-        except (RuntimeError, OSError, ValueError) as error:
-            raise CorruptionError(
-                f"{self._named(start)} is not found: {error}", self._file.path
-            ) from error
-        if info.byte_offset is None:
-            out[...] = self._fill_value
-            return
-        is_edge = any(
-            base + length > size
-            for base, length, size in zip(
-                start, self._grid.chunk_shape, self._grid.shape, strict=True
-            )
+        grid = self._grid
+        start = tuple(i * n for i, n in zip(places, grid.chunk_shape, strict=True))
+        inside = tuple(
+            slice(0, min(length, size - base))
+            for base, length, size in zip(start, grid.chunk_shape, grid.shape, strict=True)
         )
-        if is_edge and info.size == out.nbytes and self._chain.filters:
+        chunk = self._listed().find(grid.flat(places))
+        if chunk is None:
+            out[inside] = self._fill_value
+            return
+        is_edge = out[inside].shape != out.shape
+        if is_edge and chunk.encoded_nbytes == out.nbytes and self._chain.filters:
             # A dataset may leave the filters out for these, and nothing here would say so.
             self._read_edge_into(start, out)
             return
         try:
-            self._decode_into(info.byte_offset, info.size, info.filter_mask, out)
+            self._decode_into(chunk.offset, chunk.encoded_nbytes, chunk.mask, out)
         except CorruptionError as error:
             raise CorruptionError(
-                f"{self._named(start)} at byte {info.byte_offset}: {error.message}",
+                f"{self._named(start)} at byte {chunk.offset}: {error.message}",
                 self._file.path,
             ) from error
+
+    def _listed(self) -> ChunkIndex:
+        """Return where all chunks stand, listed by whoever asks first."""
+        with self._listing:
+            if self._index is None:
+                try:
+                    self._index = read_index(self._dataset, self._grid)
+                except CorruptionError as error:
+                    raise CorruptionError(
+                        f"{self._dataset_name}: {error.message}", self._file.path
+                    ) from error
+            return self._index
 
     def _decode_into(self, offset: int, nbytes: int, mask: int, out: NDArray[Any]) -> None:
         left = self._file.size() - offset
@@ -145,5 +181,4 @@ class _Chunks:
 
     def _named(self, start: tuple[int, ...]) -> str:
         first, last = start[0], min(start[0] + self._grid.chunk_shape[0], self._grid.shape[0])
-        dataset = self._place.removeprefix(f"{self._file.path}: ")
-        return f"{dataset}: samples [{first}, {last}): the chunk at {start}"
+        return f"{self._dataset_name}: samples [{first}, {last}): the chunk at {start}"

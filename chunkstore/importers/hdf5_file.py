@@ -15,7 +15,7 @@ from chunkstore.importers.arrays.column import ForeignColumn
 from chunkstore.importers.arrays.files import file_identity, missing
 from chunkstore.importers.arrays.raw import RawColumn
 from chunkstore.importers.arrays.text import TextColumn
-from chunkstore.importers.hdf5_chunks import chunk_column
+from chunkstore.importers.hdf5_chunks import UnfilledColumn, chunk_column, is_filled
 from chunkstore.importers.hdf5_exported import NUMPY_DTYPE, as_times, attributes_of, told_dtype
 from chunkstore.system import ReadFile
 
@@ -194,7 +194,8 @@ class Hdf5File:
                 identity=self.identity,
                 attributes=attributes,
             )
-        column = ForeignColumn(place, self._with_cache(dataset), attributes=attributes)
+        kind = ForeignColumn if is_filled(dataset) else UnfilledColumn
+        column = kind(place, self._with_cache(dataset), attributes=attributes)
         return chunk_column(column, dataset, self._raw) if is_as_in_memory else column
 
     def check_readable(self, dataset: Any, place: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import chunkstore as cs
+from chunkstore.format.grid import ChunkGrid
 from chunkstore.importers import hdf5_chunks
 from chunkstore.importers.arrays.grid import GridColumn
 from chunkstore.importers.hdf5 import open_hdf5
@@ -24,6 +27,7 @@ from chunkstore.importers.hdf5_filters import (
     filter_chain,
     fletcher32,
 )
+from chunkstore.importers.hdf5_index import read_index
 from chunkstore.importers.hdf5_lzf import lzf_decoder
 from tests.support import require
 
@@ -108,6 +112,148 @@ def test_samples_are_those_of_h5py_whatever_filters_chunks_and_dtype(
         found = column.read(start, stop)
         assert found.dtype == expected.dtype.newbyteorder("=")
         assert found.tobytes() == expected.astype(found.dtype).tobytes()
+
+
+@st.composite
+def growing_grids(draw):
+    """Shapes of an array and of its chunks, and how far each axis may grow; None without end."""
+    shape, chunks = draw(grids())
+    return shape, chunks, tuple(draw(st.sampled_from([n, n + 5, None])) for n in shape)
+
+
+@given(
+    grid=growing_grids(),
+    libver=st.sampled_from(["earliest", "v108", "v110", "v112", "latest"]),
+    compression=st.sampled_from(["none", "gzip", "lzf"]),
+    seed=st.integers(0, 99),
+)
+@example(grid=((4, 6), (2, 2), (4, None)), libver="latest", compression="gzip", seed=0)
+@settings(max_examples=150)
+def test_chunks_stand_where_h5py_has_them_whatever_axes_are_unlimited(
+    tmp_path_factory, grid, libver, compression, seed
+):
+    shape, chunks, most = grid
+    path = tmp_path_factory.mktemp("hdf5") / "a.h5"
+    values = np.random.default_rng(seed).permutation(np.prod(shape)).reshape(shape)
+    with h5py.File(path, "w", libver=libver) as file:
+        options = COMPRESSIONS[compression]
+        file.create_dataset("x", data=values, chunks=chunks, maxshape=most, **options)
+    with open_hdf5(path) as samples:
+        column = samples.columns["x"]
+        np.testing.assert_array_equal(column.read(0, shape[0]), values)
+        assert isinstance(column, GridColumn) == (None not in most[1:])
+
+
+class Counted:
+    """Another object, whose attributes are noted as they are asked for."""
+
+    def __init__(self, inner, asked):
+        self._inner, self._asked = inner, asked
+
+    def __getattr__(self, name):
+        self._asked.append(name)
+        found = getattr(self._inner, name)
+        return Counted(found, self._asked) if name == "id" else found
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_the_index_is_walked_once_however_many_chunks_there_are(tmp_path, libver):
+    path = tmp_path / "a.h5"
+    values = np.arange(4000).reshape(1000, 4)
+    with h5py.File(path, "w", libver=libver) as file:
+        file.create_dataset("x", data=values, chunks=(2, 2), maxshape=(None, 4))
+    samples, column = column_of(path)
+    asked = []
+    chunks = column._read_cell_into.__self__
+    chunks._dataset = Counted(chunks._dataset, asked)
+    with samples, ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(lambda i: column.read(i, i + 10), range(0, 1000, 10)))
+    np.testing.assert_array_equal(np.concatenate(parts), values)
+    assert asked == ["id", "chunk_iter", "id", "get_num_chunks"]
+
+
+class Listing:
+    """A dataset whose index lists what it is told."""
+
+    def __init__(self, starts, *, count=None):
+        self.id = self
+        self._starts = starts
+        self._count = len(starts) if count is None else count
+
+    def chunk_iter(self, add):
+        for i, start in enumerate(self._starts):
+            add(h5py.h5d.StoreInfo(start, 0, 1000 * i, 10))
+
+    def get_num_chunks(self):
+        return self._count
+
+
+@pytest.mark.parametrize(
+    ("listing", "message"),
+    [
+        (Listing([(0, 0), (4, 3), (0, 0)]), r"lists the chunk at \(0, 0\) twice"),
+        (Listing([(0, 0), (4, 4)]), r"lists a chunk at \(4, 4\); the dataset of shape \(10, 6\)"),
+        (Listing([(12, 0)]), r"lists a chunk at \(12, 0\)"),
+        (Listing([(0, 0)], count=2), "lists 1 chunks and says it has 2"),
+    ],
+    ids=["twice", "between", "outside", "too few"],
+)
+def test_an_index_of_chunks_that_cannot_be_is_damage(listing, message):
+    with pytest.raises(cs.CorruptionError, match=message):
+        read_index(listing, ChunkGrid((10, 6), (4, 3)))
+
+
+def test_chunks_are_found_in_any_order_of_the_index():
+    index = read_index(Listing([(8, 3), (0, 0), (4, 3)]), ChunkGrid((10, 6), (4, 3)))
+    found = [index.find(number) for number in range(6)]
+    offsets = [chunk and chunk.offset for chunk in found]
+    assert offsets == [1000, None, None, 2000, None, 0]
+
+
+def write_unfilled(file, name, *, chunks, fill_time):
+    """A dataset of which nothing fills what is not written."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    if chunks is not None:
+        properties.set_chunk(chunks)
+    properties.set_fill_time(fill_time)
+    if fill_time == h5py.h5d.FILL_TIME_NEVER:
+        properties.set_fill_value(np.array(5, "i4"))
+    space = h5py.h5s.create_simple((40, 8))
+    h5py.h5d.create(file.id, name.encode(), h5py.h5t.NATIVE_INT32, space, properties)
+    return file[name]
+
+
+def test_what_is_not_stored_and_never_filled_is_zeros_as_h5py_has_them(tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        x = write_unfilled(file, "x", chunks=(4, 8), fill_time=h5py.h5d.FILL_TIME_NEVER)
+        x[4:8] = 7
+        write_unfilled(file, "y", chunks=None, fill_time=h5py.h5d.FILL_TIME_NEVER)
+    with open_hdf5(path) as samples, h5py.File(path) as file:
+        for name in ("x", "y"):
+            column = samples.columns[name]
+            out = np.full((40, 8), 0x5A5A5A5A, "i4")
+            column.read_into(0, 40, out)
+            np.testing.assert_array_equal(out, file[name][...])
+            assert not isinstance(column, GridColumn)
+
+
+def test_a_chunk_far_longer_than_its_dataset_takes_no_memory_of_its_length(tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", (10,), "f8", maxshape=(None,), chunks=(1 << 24,))
+        file.create_dataset(
+            "y", (10, 1 << 14), "f8", maxshape=(None, 1 << 14), chunks=(1 << 14, 10)
+        )
+    with open_hdf5(path) as samples:
+        tracemalloc.start()
+        x = samples.columns["x"].read(0, 10)
+        _, most = tracemalloc.get_traced_memory()
+        assert most < 1 << 20
+        y = samples.columns["y"].read(0, 1)
+        tracemalloc.stop()
+    assert not x.any()
+    assert not y.any()
 
 
 @given(raw=st.binary(max_size=300))
