@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -29,6 +30,8 @@ EXIT_TERMINATED = 143
 _USAGE_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, KeyError, ValueError)
 # Errors whose text was written for the person who reads it.
 _WORDED_ERRORS = (cs.ChunkStoreError, OSError, KeyError, ValueError, ImportError)
+# A parameter of the library in a message: overwrite=True, animated='first', arrays=.
+_PARAMETER = re.compile(r"\b(?P<name>[a-z_]+)=(?:True|'(?P<text>[\w-]+)')?(?![\w'\"\[({./<-])")
 _WANTS_JSON = "chunkstore.cli.wants_json"
 
 
@@ -153,7 +156,7 @@ def _described(error: Exception) -> dict[str, Any]:
     """Return what a document says of an error; ``message`` is one line."""
     # A KeyError's own text is the repr of its message.
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    message = " ".join(str(text).split())
+    message = _in_command_words(" ".join(str(text).split()))
     if not isinstance(error, _WORDED_ERRORS):
         message = f"{type(error).__name__}: {message} (--debug shows where)"
     described: dict[str, Any] = {"type": type(error).__name__, "message": message}
@@ -163,6 +166,28 @@ def _described(error: Exception) -> dict[str, Any]:
         if isinstance(value, int | str):
             described[name] = value
     return described
+
+
+def _in_command_words(message: str) -> str:
+    """Return a message of the library with options in place of its parameters.
+
+    ``overwrite=True`` becomes ``--overwrite``, ``animated='first'`` ``--animated first``, and
+    ``arrays=`` the option of that name or, in imports, what stands behind OUT.
+    """
+    ctx = click.get_current_context()
+    options = {p.name: p.opts[0] for p in ctx.command.params if isinstance(p, click.Option)}
+    words = {p.name: p.make_metavar(ctx) for p in ctx.command.params}
+
+    def in_words(match: re.Match[str]) -> str:
+        name, value = match["name"], match["text"]
+        option = options.get(name)
+        if option is None and name == "arrays" and "NAME=" in words.get("arguments", ""):
+            return words["arguments"].split()[-1].strip("[].") + " behind OUT"
+        if option is None or option in message:
+            return match[0]
+        return option if value is None else f"{option} {value}"
+
+    return _PARAMETER.sub(in_words, message)
 
 
 def _tell_usage_error(error: click.ClickException) -> None:

@@ -68,7 +68,14 @@ def storage_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Read the new file and compare it before it gets its name.",
         ),
         click.option("--threads", type=click.IntRange(min=1), help="Default: all processors."),
-        click.option("--chunk", type=click.IntRange(min=1), help="Samples in a chunk."),
+        click.option(
+            "--chunk", "--chunk-length", type=click.IntRange(min=1), help="Samples in a chunk."
+        ),
+        click.option(
+            "--chunk-nbytes",
+            type=click.IntRange(min=1),
+            help="Or decoded bytes in one, default 1048576.",
+        ),
         click.option("--level", type=click.IntRange(0, 9), help="0 to 9, default 1."),
         click.option("--codec", help="zstd (default), lz4, lz4hc, blosclz, zlib, gzip, raw, auto."),
     )

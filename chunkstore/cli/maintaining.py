@@ -218,7 +218,7 @@ def compact(*, file: str, out: str | None, overwrite: bool, as_json: bool) -> No
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @report_errors
 def merge(*, out: str, parts: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
-    """Join PARTS, one behind the other, into the new file OUT.
+    """Join PARTS, one behind the other, into the new file OUT, which is named first.
 
     Stored chunks are copied as they are where every part but the last holds whole chunks.
     """

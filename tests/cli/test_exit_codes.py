@@ -135,3 +135,40 @@ def test_output_that_nobody_reads_to_its_end_ends_quietly_with_141(path, options
         told = process.stderr.read()
     assert first
     assert (process.returncode, told) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("there already; overwrite=True replaces it", "there already; --overwrite replaces it"),
+        ("overwrite=True (--overwrite) replaces it", "overwrite=True (--overwrite) replaces it"),
+        ("two of them; choose with arrays=", "two of them; choose with NAME=ARRAY behind OUT"),
+        (
+            "choose with beside=; on_error='skip' leaves",
+            "choose with --beside; --on-error skip leaves",
+        ),
+        ("the manifest has no_such=True and stack=7", "the manifest has no_such=True and stack=7"),
+        ("overwrite=True_story", "overwrite=True_story"),
+    ],
+)
+def test_a_message_of_the_library_names_the_options_of_the_command(monkeypatch, message, expected):
+    def fail(*_arguments, **_options):
+        raise ValueError(message)
+
+    monkeypatch.setattr(cs, "import_npy", fail)
+    result = run("import", "npy", "a.npy", "b.zarr.zip")
+    assert result.stderr == f"error: {expected}\n"
+
+
+def test_imports_take_the_bytes_of_a_chunk_and_both_names_of_its_length(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((4096, 8), np.float32))
+    for option, length in {
+        "--chunk-nbytes": 512,
+        "--chunk": 1 << 14,
+        "--chunk-length": 1 << 14,
+    }.items():
+        out = tmp_path / f"{option}.zarr.zip"
+        result = run("import", "npy", f"x={tmp_path / 'x.npy'}", out, option, 1 << 14)
+        assert result.exit_code == 0, result.output
+        with cs.open(out) as store:
+            assert store["x"].chunk_length == length
