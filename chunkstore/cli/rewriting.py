@@ -136,7 +136,7 @@ def shuffle(
 
 _DONE = {
     "recompress": "written anew",
-    "copy": "copied: nothing was to change; name a codec, a level, a shuffle or a chunk length",
+    "copy": "copied: nothing was to change",
     "exact": "in random order",
     "quick": "mixed in windows",
     "undo": "in the order that they had",

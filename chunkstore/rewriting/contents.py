@@ -15,7 +15,7 @@ from chunkstore.importers.arrays.files import default_name
 from chunkstore.importing.position import PROVENANCE
 from chunkstore.importing.storage import with_chunk_length
 from chunkstore.store.samples import check_array_name
-from chunkstore.store.spec import ArraySpec, fits_typesize
+from chunkstore.store.spec import AUTO, ArraySpec, fits_typesize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,12 +78,14 @@ class Contents:
 
     def spec_of(self, array: Array, options: RewriteOptions, *, keeps_chunks: bool) -> ArraySpec:
         """Return how an array is stored; chunks are kept of files of ours only."""
-        chain = self.chain_of(array, options)
         codec, level, shuffle = options.codec, options.level, options.shuffle
-        typesize = _fitting_typesize(array, options.typesize)
+        typesize = fitting_typesize(array, options.typesize)
+        chain = _changed_chain(array, options)
         if chain is not None:
-            codec, level, shuffle, typesize = _parts_of(chain)
-            typesize = _fitting_typesize(array, typesize)
+            codec, level, shuffle, kept_typesize = _parts_of(chain)
+            typesize = fitting_typesize(array, kept_typesize)
+            if options.shuffle == AUTO and shuffle is not None:
+                shuffle = AUTO
         return ArraySpec(
             array.dtype,
             array.shape[1:],
@@ -96,14 +98,11 @@ class Contents:
         )
 
     def chain_of(self, array: Array, options: RewriteOptions) -> CodecChain | None:
-        """Return the codecs that an array keeps, or None where they are chosen anew."""
-        chain = _writable_chain(array)
-        if options.codec is not None or options.shuffle == "auto" or chain is None:
+        """Return the codecs that an array keeps, or None where its first chunk decides."""
+        chain = _changed_chain(array, options)
+        if chain is not None and options.shuffle == AUTO and _has_shuffle(chain):
             return None
-        typesize = _fitting_typesize(array, options.typesize)
-        return replace(
-            chain, behind=tuple(_changed(codec, options, typesize) for codec in chain.behind)
-        )
+        return chain
 
     def is_unchanged(self, options: RewriteOptions) -> bool:
         """Return whether every array would be stored as it is."""
@@ -203,7 +202,7 @@ def _chosen(store: Store, arrays: Mapping[str, str] | Sequence[str] | None) -> d
     return {name: store[source] for name, source in wanted.items()}
 
 
-def _writable_chain(array: Array) -> CodecChain | None:
+def writable_chain(array: Array) -> CodecChain | None:
     """Return the codecs of an array in the form that we write, or None if we write no such."""
     chain = array._node.metadata.codecs
     if chain.sharding is not None or chain.order is not None or len(chain.behind) > 1:
@@ -216,7 +215,25 @@ def _writable_chain(array: Array) -> CodecChain | None:
     return replace(chain, endian=None if stored.itemsize == 1 else "little")
 
 
-def _fitting_typesize(array: Array, typesize: int | None) -> int | None:
+def _changed_chain(array: Array, options: RewriteOptions) -> CodecChain | None:
+    """Return the codecs of an array with what is named changed; a shuffle of "auto" is left open.
+
+    None where another codec is named, or the array's own are not written here.
+    """
+    chain = writable_chain(array)
+    if options.codec is not None or chain is None:
+        return None
+    typesize = fitting_typesize(array, options.typesize)
+    return replace(
+        chain, behind=tuple(_changed(codec, options, typesize) for codec in chain.behind)
+    )
+
+
+def _has_shuffle(chain: CodecChain) -> bool:
+    return any(isinstance(codec, BloscCodec) for codec in chain.behind)
+
+
+def fitting_typesize(array: Array, typesize: int | None) -> int | None:
     """Return a typesize for an array whose samples hold whole elements of it, else None."""
     stored, _, _ = stored_form(array.dtype)
     if typesize is None or not fits_typesize(typesize, stored, sample_nbytes_of(array)):
@@ -227,10 +244,11 @@ def _fitting_typesize(array: Array, typesize: int | None) -> int | None:
 def _changed(codec: BytesCodec, options: RewriteOptions, typesize: int | None) -> BytesCodec:
     """Return a codec with the level, shuffle and typesize that are asked for."""
     if isinstance(codec, BloscCodec):
+        shuffle = codec.shuffle if options.shuffle in (None, AUTO) else options.shuffle
         return replace(
             codec,
             level=codec.level if options.level is None else options.level,
-            shuffle=cast("Shuffle", options.shuffle or codec.shuffle),
+            shuffle=cast("Shuffle", shuffle),
             typesize=typesize or codec.typesize,
         )
     if isinstance(codec, GzipCodec) and options.level is not None:
@@ -255,12 +273,12 @@ def _parts_of(chain: CodecChain) -> tuple[str, int | None, str | None, int | Non
 
 
 def _is_stored_so(array: Array, kept: CodecChain | None, options: RewriteOptions) -> bool:
-    chain = _writable_chain(array)
+    chain = writable_chain(array)
     if chain is None:
         return False
     if kept is not None:
         return kept == chain
-    return options.shuffle not in (None, "auto") and (
+    return options.shuffle not in (None, AUTO) and (
         (options.codec, options.level, options.shuffle, options.typesize or chain.dtype.itemsize)
         == _parts_of(chain)
     )

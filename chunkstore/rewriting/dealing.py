@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 # A killed shuffle deals a twentieth of the samples again, or this much where that is more.
 _NUM_CHECKPOINTS: Final = 20
 _LEAST_BETWEEN_CHECKPOINTS_NBYTES: Final = 64 << 20
-# Keys that are counted at a time.
-_COUNTED: Final = 1 << 20
+# Keys that are counted at a time, some arrays of 8 bytes each.
+_COUNTED: Final = 1 << 18
 
 
 def count_piles(

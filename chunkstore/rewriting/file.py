@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chunkstore.rewriting.report import RewriteReport
+from chunkstore.rewriting.storage_notes import storage_notes
 from chunkstore.rewriting.streams import SCRATCH_SUFFIX
 from chunkstore.store.store import PARTIAL_SUFFIX, open_store, path_of
 
@@ -96,6 +97,7 @@ def report_of(
     out: str | os.PathLike[str],
     method: str,
     *,
+    options: RewriteOptions,
     started: float,
     is_verified: bool,
     scratch_nbytes: int = 0,
@@ -113,5 +115,5 @@ def report_of(
             scratch_nbytes,
             time.perf_counter() - started,
             is_verified,
-            contents.notes,
+            (*contents.notes, *storage_notes(contents, options)),
         )

@@ -215,15 +215,9 @@ class _Run:
         show = self._new.options.progress
         try:
             compare(path, self._position.digests, self._new.contents.store.path, show=show)
-        except CorruptionError as error:
+        except CorruptionError:
             self.is_wrong = True
-            raise CorruptionError(
-                f"{error.message}. The new file was not finished. If it fails again, look for a "
-                "fault in this machine's memory or in the disk of the new file",
-                error.path,
-                error.key,
-                error.offset,
-            ) from None
+            raise
 
 
 def _stride(specs: Mapping[str, ArraySpec], num_samples: int) -> int:

@@ -35,7 +35,7 @@ def test_recompress_says_the_sizes(run):
 
 def test_recompress_says_that_nothing_was_to_change(run):
     result = run("recompress", "in.zarr.zip", "out.zarr.zip")
-    assert "200 samples copied: nothing was to change; name a codec" in result.stdout
+    assert "200 samples copied: nothing was to change" in result.stdout
 
 
 def test_recompress_takes_some_arrays_chunks_and_shuffle(run):

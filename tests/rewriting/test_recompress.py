@@ -79,6 +79,57 @@ def test_what_is_not_named_stays_for_each_array(path, out):
         assert (after["a"].codec, after["d"].codec) == ("blosc lz4-3 none", "blosc zstd-1 none")
 
 
+def test_a_shuffle_of_auto_is_decided_anew_and_keeps_codec_level_and_typesize(path, out):
+    smooth = np.arange(4000, dtype="i4")
+    specs = {
+        "a": cs.ArraySpec("i4", codec="lz4", level=9, shuffle="none"),
+        "b": cs.ArraySpec("i4", codec="gzip", level=2),
+        "r": cs.ArraySpec("i4", codec="raw"),
+        "t": cs.ArraySpec("i4", (3,), codec="lz4", level=2, shuffle="none", typesize=12),
+    }
+    with cs.create(path, arrays=specs) as writer:
+        writer.append(a=smooth, b=smooth, r=smooth, t=np.repeat(smooth, 3).reshape(-1, 3))
+        writer.put("beside", smooth, aligned=False, codec="lz4", level=7, shuffle="none")
+    report = cs.recompress(path, out, shuffle="auto")
+    with cs.open(out) as after:
+        assert after["a"].codec in ("blosc lz4-9 byte", "blosc lz4-9 bit")
+        assert after["beside"].codec in ("blosc lz4-7 byte", "blosc lz4-7 bit")
+        assert (after["b"].codec, after["r"].codec) == ("gzip-2", "raw")
+        assert after["t"].codec.startswith("blosc lz4-2 b")
+        assert after["t"]._node.metadata.codecs.behind[0].typesize == 12
+    assert [note for note in report.notes if "no effect" in note] == [
+        "shuffle=auto has no effect on array 'b', stored with gzip-2; name a codec",
+        "shuffle=auto has no effect on array 'r', stored with raw; name a codec",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("codec", "options", "names"),
+    [
+        ("raw", {"level": 3}, ["level"]),
+        ("raw", {"shuffle": "byte", "typesize": 8}, ["shuffle", "typesize"]),
+        ("gzip", {"shuffle": "byte", "level": 6}, ["shuffle"]),
+        ("lz4", {"shuffle": "byte", "level": 6, "typesize": 8}, []),
+        ("lz4", {"typesize": 7}, ["typesize"]),
+    ],
+)
+def test_an_option_without_effect_is_told(path, out, codec, options, names):
+    cs.save(path, {"x": np.arange(90)}, codec=codec)
+    notes = cs.recompress(path, out, **options).notes
+    assert [note.split("=")[0] for note in notes] == names
+    assert all("has no effect" in note for note in notes)
+
+
+def test_a_file_that_somebody_appends_to_is_copied_as_far_as_it_was_flushed(path, out):
+    arrays = write_file(path, 100)
+    with cs.append(path) as writer:
+        writer.append_mapping({name: values[:10] for name, values in arrays.items()})
+        report = cs.recompress(path, out)
+    assert report.method == "recompress"
+    assert report.num_samples == 100
+    assert_same_values(out, arrays)
+
+
 def test_a_typesize_is_for_the_arrays_that_it_fits_and_is_kept(path, out, tmp_path):
     rng = np.random.default_rng(0)
     arrays = {"x": rng.integers(0, 9, (90, 8, 8, 3), dtype="u1"), "y": np.arange(90)}
@@ -294,8 +345,11 @@ def test_a_new_file_that_is_not_what_was_read_gets_no_name(path, out, monkeypatc
 
     with monkeypatch.context() as patched:
         patched.setattr(writing._Run, "_append", wrong)
-        with pytest.raises(cs.CorruptionError, match="array 'images': the new file does not hold"):
+        with pytest.raises(
+            cs.CorruptionError, match="array 'images': the new file does not hold"
+        ) as caught:
             cs.recompress(path, out, codec="lz4")
+    assert str(caught.value).count("The new file was not finished") == 1
     assert names_in(path.parent) == ["in.zarr.zip"]
     cs.recompress(path, out, codec="lz4")
 
@@ -411,3 +465,31 @@ def test_a_name_that_none_of_ours_can_have_is_refused_with_the_way_out(path, out
         cs.recompress(path, out)
     cs.recompress(path, out, arrays={"size": "größe"})
     assert cs.load(out)["size"].tolist() == list(range(9))
+
+
+@pytest.mark.leaves_open("zarr keeps its event loop")
+def test_notes_list_what_a_foreign_file_loses(path, out, require):
+    zarr = require("zarr")
+    with zarr.storage.ZipStore(path, mode="w") as storage:
+        group = zarr.create_group(storage)
+        kept = zarr.codecs.BloscCodec(cname="lz4", clevel=5, shuffle="shuffle")
+        array = group.create_array(
+            "x",
+            shape=(9,),
+            chunks=(3,),
+            dtype="i4",
+            fill_value=7,
+            compressors=kept,
+            dimension_names=["time"],
+        )
+        array[:3] = 1
+        group.create_array("z", data=np.arange(9), compressors=zarr.codecs.ZstdCodec(level=3))
+    notes = cs.recompress(path, out).notes
+    assert cs.load(out)["x"].tolist() == [1, 1, 1, 7, 7, 7, 7, 7, 7]
+    assert len(notes) == 3
+    for part in (
+        "'x': 2 chunks that are missing are stored with the fill value 7",
+        "'x': the names of its axes, 'time', are not kept",
+        "'z' is stored with zstd",
+    ):
+        assert sum(part in note for note in notes) == 1, part

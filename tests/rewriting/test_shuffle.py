@@ -395,6 +395,8 @@ def test_a_foreign_file_is_shuffled_as_well(out, tmp_path, require):
         group.create_array("x", data=np.arange(120).reshape(40, 3), chunks=(7, 2))
         group.create_array("y", data=np.arange(40) / 2, chunks=(40,), shards=(40,))
         group.create_array("scale", data=np.float64(2.5))
+    with cs.open(tmp_path / "in.zarr.zip") as store:
+        sharded = store["y"].codec
     report = cs.shuffle(tmp_path / "in.zarr.zip", out, seed=6)
     order = expected_order(40, 6)
     found = cs.load(out)
@@ -402,7 +404,11 @@ def test_a_foreign_file_is_shuffled_as_well(out, tmp_path, require):
     assert np.array_equal(found["y"], order / 2)
     with cs.open(out) as store:
         assert (store.attributes["by"], store.attributes["scale"]) == ("zarr", 2.5)
-    assert report.notes == ("array 'scale' is a single value; it stands in the attributes",)
+    assert report.notes == (
+        "array 'scale' is a single value; it stands in the attributes",
+        "array 'x' is stored with zstd-0, not written here; now the default",
+        f"array 'y' is stored with {sharded}, not written here; now the default",
+    )
 
 
 def test_other_codecs_and_chunks_can_be_named_at_once(path, out):
