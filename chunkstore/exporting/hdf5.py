@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from chunkstore.errors import UnsupportedError
+from chunkstore.exporting.apart import run_apart
 from chunkstore.exporting.hdf5_file import KeptErrors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -40,21 +41,32 @@ def write_hdf5(contents: Contents, out: Path) -> None:
         import h5py
     except ImportError as error:
         raise ImportError("HDF5 files need h5py: pip install 'chunkstore[hdf5]'") from error
-    with KeptErrors(out) as kept, h5py.File(kept, "w") as file:
-        _write_attributes(file, contents.attributes)
-        for name, array in contents.arrays.items():
-            dataset = _create_dataset(contents, name, file)
-            if array.dtype.kind in "mMU":
-                dataset.attrs[NUMPY_DTYPE] = array.dtype.str
-            _write_attributes(dataset, contents.array_attributes(name))
-            start = 0
-            for block in contents.iter_blocks(name):
-                if not array.shape:
-                    dataset[()] = _stored(name, block)[()]
-                elif len(block):
-                    dataset[start : start + len(block)] = _stored(name, block)
-                    start += len(block)
-                kept.check()
+
+    def write(check: Callable[[], None]) -> None:
+        # Gone with this function, in its thread: HDF5 writes when its objects go as well.
+        with KeptErrors(out) as kept, h5py.File(kept, "w") as file:
+            _write_attributes(file, contents.attributes)
+            for name in contents.arrays:
+                _write_array(contents, name, file, lambda: (kept.check(), check()))
+
+    run_apart(write)
+
+
+def _write_array(contents: Contents, name: str, file: Any, check: Callable[[], object]) -> None:
+    """Write an array as a dataset; ``check`` is called behind each block."""
+    array = contents.arrays[name]
+    dataset = _create_dataset(contents, name, file)
+    if array.dtype.kind in "mMU":
+        dataset.attrs[NUMPY_DTYPE] = array.dtype.str
+    _write_attributes(dataset, contents.array_attributes(name))
+    start = 0
+    for block in contents.iter_blocks(name):
+        if not array.shape:
+            dataset[()] = _stored(name, block)[()]
+        elif len(block):
+            dataset[start : start + len(block)] = _stored(name, block)
+            start += len(block)
+        check()
 
 
 def _create_dataset(contents: Contents, name: str, file: Any) -> Any:

@@ -2,7 +2,8 @@
 
 HDF5 keeps what it could not write, tries again when the process ends, and crashes it then. So it
 writes through an object that takes everything: behind the first refusal it writes nothing more, and
-who uses it asks for that error.
+who uses it asks for that error. Whatever is raised here counts as one: HDF5 calls this from C, and
+an exception on the way through it crashes the process.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class KeptErrors(io.RawIOBase):
     Attributes
     ----------
     error
-        The first refusal of the system, or None.
+        The first refusal of the system, or whatever else was raised first, or None.
 
     Raises
     ------
@@ -35,7 +36,7 @@ class KeptErrors(io.RawIOBase):
     """
 
     def __init__(self, path: Path) -> None:
-        self.error: OSError | None = None
+        self.error: BaseException | None = None
         self._file = path.open("xb+", buffering=0)
         # HDF5 may read what it believes to be in the file: zeros come from behind the end.
         self._position = 0
@@ -59,7 +60,12 @@ class KeptErrors(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move, as in any file."""
-        self._position = self._file.seek(offset, whence)
+        try:
+            self._position = self._file.seek(offset, whence)
+        except BaseException as error:  # noqa: BLE001 - kept
+            self.error = self.error or error
+            if whence == io.SEEK_SET:
+                self._position = offset
         return self._position
 
     def tell(self) -> int:
@@ -70,8 +76,11 @@ class KeptErrors(io.RawIOBase):
         """Fill the buffer as far as the file goes; behind it with zeros once writing failed."""
         view = memoryview(buffer).cast("B")
         done = 0
-        while done < len(view) and (count := self._file.readinto(view[done:])):
-            done += count
+        try:
+            while done < len(view) and (count := self._file.readinto(view[done:])):
+                done += count
+        except BaseException as error:  # noqa: BLE001 - kept
+            self.error = self.error or error
         if self.error is not None and done < len(view):
             view[done:] = bytes(len(view) - done)
             done = len(view)
@@ -85,7 +94,7 @@ class KeptErrors(io.RawIOBase):
         try:
             while self.error is None and done < len(view):
                 done += self._file.write(view[done:])
-        except OSError as error:
+        except BaseException as error:  # noqa: BLE001 - kept
             self.error = error
         self._position += len(view)
         return len(view)
@@ -96,7 +105,7 @@ class KeptErrors(io.RawIOBase):
         try:
             if self.error is None:
                 self._file.truncate(wanted)
-        except OSError as error:
+        except BaseException as error:  # noqa: BLE001 - kept
             self.error = error
         return wanted
 
