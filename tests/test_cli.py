@@ -87,6 +87,20 @@ def test_info_names_the_bytes_that_compact_would_free(run, path):
     assert "not used any more" not in run("info", path).stdout
 
 
+def test_compact_replaces_no_file_that_was_cut_short(run, tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((2000, 100)))
+    path = tmp_path / "cut.zarr.zip"
+    cs.import_npy(tmp_path / "x.npy", path)
+    os.truncate(path, path.stat().st_size // 2)
+    before = path.read_bytes()
+    result = run("compact", path)
+    assert result.exit_code == 2
+    assert "bytes behind the last checkpoint would be lost" in result.stderr
+    assert path.read_bytes() == before
+    assert run("compact", path, "--out", tmp_path / "new.zarr.zip").exit_code == 0
+    assert path.read_bytes() == before
+
+
 def test_verify_of_a_file_that_was_cut_short_ends_with_1(run, tmp_path):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).random((2000, 100)))
     path = tmp_path / "cut.zarr.zip"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +19,7 @@ from chunkstore.cli.printing import (
     print_json,
 )
 from chunkstore.cli.statistics import print_survey
+from chunkstore.store.open_file import OpenFile
 
 if TYPE_CHECKING:
     from chunkstore.store.report import Problem
@@ -200,8 +202,11 @@ def compact(*, file: str, out: str | None, overwrite: bool, as_json: bool) -> No
     """Free the dead bytes of FILE.
 
     Appends and replaced arrays leave entries and directories behind that nothing uses any more.
-    Stored chunks are copied as they are.
+    Stored chunks are copied as they are. Without --out, a FILE with bytes behind its last
+    checkpoint is refused: they may be all that is left of samples.
     """
+    if out is None:
+        _check_no_tail(file)
     report = cs.compact(file, out, overwrite=overwrite)
     if as_json:
         print_json(report.to_json())
@@ -230,6 +235,24 @@ def merge(*, out: str, parts: tuple[str, ...], overwrite: bool, as_json: bool) -
         f"{report.out}: {report.num_samples:,} samples of {len(report.parts)} files; "
         f"{report.copied_chunks:,} chunks copied, {report.encoded_chunks:,} encoded again"
     )
+
+
+def _check_no_tail(path: str) -> None:
+    """Raise ValueError for a file whose end would be lost in compacting it in place."""
+    if not Path(path).is_file():
+        return  # compact itself says what is wrong
+    opened = OpenFile(path)
+    try:
+        torn_nbytes = opened.container.checkpoint.torn_nbytes
+    finally:
+        opened.close()
+    if torn_nbytes:
+        raise ValueError(
+            f"{path}: {torn_nbytes:,} bytes behind the last checkpoint would be lost: an append "
+            "was interrupted or is still running, or the file was cut short. `chunkstore repair "
+            "FILE --out NEW` saves what is complete in them; `chunkstore compact FILE --out NEW` "
+            "leaves FILE as it is"
+        )
 
 
 def _print_lost(lost: dict[str, list[tuple[int, int]]]) -> None:
