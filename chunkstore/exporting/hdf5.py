@@ -12,7 +12,7 @@ from chunkstore.exporting.apart import run_apart
 from chunkstore.exporting.hdf5_file import KeptErrors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -47,13 +47,15 @@ def write_hdf5(contents: Contents, out: Path) -> None:
         with KeptErrors(out) as kept, h5py.File(kept, "w") as file:
             _write_attributes(file, contents.attributes)
             for name in contents.arrays:
-                _write_array(contents, name, file, lambda: (kept.check(), check()))
+                for _ in _write_blocks(contents, name, file):
+                    kept.check()
+                    check()
 
     run_apart(write)
 
 
-def _write_array(contents: Contents, name: str, file: Any, check: Callable[[], object]) -> None:
-    """Write an array as a dataset; ``check`` is called behind each block."""
+def _write_blocks(contents: Contents, name: str, file: Any) -> Iterator[None]:
+    """Write an array as a dataset; yields behind each block."""
     array = contents.arrays[name]
     dataset = _create_dataset(contents, name, file)
     if array.dtype.kind in "mMU":
@@ -66,7 +68,7 @@ def _write_array(contents: Contents, name: str, file: Any, check: Callable[[], o
         elif len(block):
             dataset[start : start + len(block)] = _stored(name, block)
             start += len(block)
-        check()
+        yield
 
 
 def _create_dataset(contents: Contents, name: str, file: Any) -> Any:

@@ -74,12 +74,21 @@ class Hdf5File:
             if error.errno:
                 raise missing(error, self.path) from None
             raise FormatError(f"HDF5 cannot open the file: {error}", self.path) from error
+        if self._is_written:
+            # Of what this process wrote, some is only in HDF5's memory.
+            self._file.flush()
+            self._identity = file_identity(path)
         self._cache_nbytes = _CACHE_NBYTES
 
     @property
     def identity(self) -> str:
         """What tells the file from others, and the files that its links led to so far."""
         return " ".join((self._identity, *self._linked.values()))
+
+    @property
+    def _is_written(self) -> bool:
+        """Whether this process has the file open for writing as well: HDF5 opens it once."""
+        return bool(self._file.id.get_intent() & h5py.h5f.ACC_RDWR)
 
     @property
     def is_matlab(self) -> bool:
@@ -182,7 +191,7 @@ class Hdf5File:
 
     def _values(self, dataset: Any, place: str, attributes: dict[str, Any]) -> Column:
         """Return a dataset of values of one size, read by ourselves where that is possible."""
-        is_as_in_memory = _is_as_in_memory(self._file, dataset)
+        is_as_in_memory = _is_as_in_memory(self._file, dataset) and not self._is_written
         offset = dataset.id.get_offset() if is_as_in_memory and dataset.chunks is None else None
         if offset is not None:
             return RawColumn(

@@ -429,3 +429,16 @@ def test_more_files_than_a_process_may_open_are_refused_with_what_to_do(tmp_path
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     cs.import_hdf5(paths, tmp_path / "a.zarr.zip")
     assert cs.load(tmp_path / "a.zarr.zip")["x"].tolist() == np.repeat(range(120), 3).tolist()
+
+
+def test_a_file_that_this_process_still_writes_is_read_as_it_has_it(tmp_path):
+    path, out = tmp_path / "a.h5", tmp_path / "a.zarr.zip"
+    with h5py.File(path, "w") as file:
+        file["z"] = np.zeros((100, 3))
+        file.create_dataset("x", (100, 4096), "u1", chunks=(10, 4096), compression="gzip")
+        file["z"][5:9] = 7
+        file["x"][50:60] = 3
+        cs.import_hdf5(path, out)
+        for name, values in cs.load(out).items():
+            np.testing.assert_array_equal(values, file[name][...])
+    assert cs.load(out)["z"][5].tolist() == [7, 7, 7]
