@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from chunkstore.container.writer import ContainerWriter
-from chunkstore.errors import CorruptionError, MissingFileError
+from chunkstore.errors import CorruptionError, MissingFileError, SystemCallError
 from chunkstore.importing.comparing import compare
 from chunkstore.importing.digest import Digested
 from chunkstore.importing.position import PROVENANCE, Position, import_attribute, open_import
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 # Work that was killed does about a twentieth again, or this much where that is more.
 _NUM_CHECKPOINTS: Final = 20
 _LEAST_BETWEEN_CHECKPOINTS_NBYTES: Final = 64 << 20
+# What a writer says of a full disk, which holds where unfinished files stay.
+_PROMISE: Final = re.compile(r"everything up to the last checkpoint \(\d+ bytes\) is kept")
 
 
 @dataclass(frozen=True)
@@ -120,10 +123,12 @@ def write(new: NewFile, stream: SampleStream) -> None:
                 # Back to the last checkpoint: what is behind it would end elsewhere when continued.
                 writer.abort()
                 raise
-    except BaseException:
+    except BaseException as error:
         if not new.keeps_unfinished or (run is not None and run.is_wrong):
             stream.discard()
             _drop(new.out + PARTIAL_SUFFIX)
+            if isinstance(error, SystemCallError):
+                raise _without_promise(error) from error
         raise
 
 
@@ -233,6 +238,12 @@ def _stride(specs: Mapping[str, ArraySpec], num_samples: int) -> int:
     if unit * sample_nbytes > 2 * between:
         unit = min(lengths)
     return -(-between // (unit * sample_nbytes)) * unit
+
+
+def _without_promise(error: SystemCallError) -> SystemCallError:
+    """Return what the system refused without the words that a checkpoint of it is kept."""
+    message = _PROMISE.sub("the unfinished new file and its piles are removed", error.message)
+    return type(error)(message, error.path, error.key, error.offset, error.errno)
 
 
 def _drop(partial: str) -> None:

@@ -12,7 +12,13 @@ import numpy as np
 
 from chunkstore.errors import ChunkStoreError, ChunkStoreWarning
 from chunkstore.pipeline.loader import Loader
-from chunkstore.viewing.sampling import choose_chunks, is_readable, read_chunks, sample_nbytes
+from chunkstore.viewing.sampling import (
+    LOOK_NBYTES,
+    choose_chunks,
+    is_readable,
+    read_chunks,
+    sample_nbytes,
+)
 from chunkstore.viewing.text import called, format_number
 
 if TYPE_CHECKING:
@@ -37,6 +43,8 @@ ADVICE_BATCH_SIZE: Final = 64
 _MOST_SHOWN_ELEMENTS: Final = 3
 # A loader's diagnosis holds a number of each sample, some times.
 _MOST_JUDGED: Final = 50_000_000
+# It takes four million samples at most: labels this wide stay within the bytes of a look.
+_MOST_JUDGED_NBYTES: Final = 16
 # Labels that are drawn along the file; they are sorted, and held several times meanwhile.
 _ALONG_NBYTES: Final = 16 << 20
 
@@ -242,6 +250,13 @@ def advise(store: Store, labels: str | None) -> Diagnosis | str | None:
             f"there are more than {_MOST_JUDGED:,} samples, which would take memory and time for a "
             "number of each; loader.diagnose() judges them"
         )
+    if labels is not None and sample_nbytes(store[labels]) > _MOST_JUDGED_NBYTES:
+        nbytes = store.num_samples * sample_nbytes(store[labels])
+        if nbytes > LOOK_NBYTES:
+            return (
+                f"the labels {labels!r} take {nbytes:,} bytes, and a look holds at most "
+                f"{LOOK_NBYTES:,}; loader.diagnose({labels!r}) judges them"
+            )
     widest = max(aligned, key=lambda name: sample_nbytes(store[name]))
     names = tuple(dict.fromkeys([widest, *([labels] if labels else [])]))
     try:

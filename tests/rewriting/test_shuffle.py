@@ -320,7 +320,11 @@ def test_a_full_disk_is_an_error_that_names_a_file_and_leaves_nothing(
         cs.shuffle(path, out)
     assert caught.value.errno == errno.ENOSPC
     assert caught.value.path.startswith(str(out))
+    # Nothing is left, and no checkpoint is promised.
     assert names_in(path.parent) == ["in.zarr.zip"]
+    assert "kept" not in str(caught.value)
+    if nbytes == 300_000:
+        assert "; the unfinished new file and its piles are removed" in str(caught.value)
 
 
 def test_piles_that_will_hardly_fit_on_the_disk_are_told_of(path, out, monkeypatch):

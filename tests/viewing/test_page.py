@@ -375,6 +375,19 @@ def test_labels_must_be_there_for_each_sample(tmp_path):
         cs.view(path, labels="mean")
 
 
+def test_wide_labels_beyond_the_bytes_of_a_look_are_not_read_whole(tmp_path, monkeypatch):
+    labels = np.eye(10, dtype="f4")[np.arange(2000) % 10]
+    path = write(tmp_path / "a.zarr.zip", x=np.ones((2000, 3)), y=labels)
+    assert "loader.diagnose" not in cs.view(path).look.advice_text
+    monkeypatch.setattr(labelling, "LOOK_NBYTES", labels.nbytes - 1)
+    text = cs.view(path).look.advice_text
+    assert text == (
+        "the labels 'y' take 80,000 bytes, and a look holds at most 79,999; "
+        "loader.diagnose('y') judges them"
+    )
+    assert "loader.diagnose(" in (tmp_path / "a.html").read_text()
+
+
 @pytest.mark.parametrize("samples", [0, -1, 1001])
 def test_samples_are_within_a_range(tmp_path, samples):
     path = write(tmp_path / "a.zarr.zip", x=np.ones((20, 3)))

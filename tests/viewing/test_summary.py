@@ -78,6 +78,21 @@ def test_measures_of_parts_are_those_of_the_whole(values, cuts):
     assert total == len(finite)
 
 
+def test_what_is_kept_of_very_many_chunks_is_bounded_and_has_all_columns():
+    tally = NumberTally(row_length=3, num_chunks=1_000_000)
+    columns = np.tile([0.0, 10.0, 20.0], 100)
+    for _ in range(10_000):
+        tally.add(columns)
+    assert sum(map(len, tally._kept)) <= 2 * 10_000
+    # Small arrays are put together: each takes a hundred bytes of its own.
+    assert len(tally._kept) <= 4096
+    found = tally.measures()
+    assert found.histogram.counts.sum() == sum(map(len, tally._kept))
+    kept = np.concatenate(tally._kept)
+    for value in (0, 10, 20):
+        assert 0.3 < (kept == value).mean() < 0.37
+
+
 def test_a_summary_of_a_literal_array(tmp_path):
     values = np.array([[1.0, 2.0], [np.nan, 4.0], [np.inf, -np.inf], [1.0, 0.0]], np.float32)
     found = summary_of(tmp_path / "a.zarr.zip", values)
