@@ -101,6 +101,23 @@ def test_compact_replaces_no_file_that_was_cut_short(run, tmp_path):
     assert path.read_bytes() == before
 
 
+def test_merge_with_its_new_file_last_says_that_it_comes_first(run, path, tmp_path):
+    before = path.read_bytes()
+    result = run("merge", path, path, tmp_path / "all.zarr.zip")
+    assert result.exit_code == 2
+    assert "the new file comes first, merge OUT PARTS" in result.stderr
+    assert path.read_bytes() == before
+
+
+def test_parts_of_an_import_go_into_no_folder_that_is_called_like_a_file(run, tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    out = tmp_path / "parts.zarr.zip"
+    result = run("import", "npy", tmp_path / "x.npy", out, "--split", "a=.5,b=.5")
+    assert result.exit_code == 2
+    assert "with --split OUT is the folder of the parts" in result.stderr
+    assert not out.exists()
+
+
 def test_verify_of_a_file_that_was_cut_short_ends_with_1(run, tmp_path):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).random((2000, 100)))
     path = tmp_path / "cut.zarr.zip"

@@ -156,7 +156,7 @@ def _described(error: Exception) -> dict[str, Any]:
     """Return what a document says of an error; ``message`` is one line."""
     # A KeyError's own text is the repr of its message.
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    message = _in_command_words(" ".join(str(text).split()))
+    message = _in_command_words(_in_one_line(str(text)))
     if not isinstance(error, _WORDED_ERRORS):
         message = f"{type(error).__name__}: {message} (--debug shows where)"
     described: dict[str, Any] = {"type": type(error).__name__, "message": message}
@@ -166,6 +166,13 @@ def _described(error: Exception) -> dict[str, Any]:
         if isinstance(value, int | str):
             described[name] = value
     return described
+
+
+def _in_one_line(text: str) -> str:
+    """Return the lines of a message one behind the other; each item of a list has its own."""
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    joined = "".join(line + (" " if line[-1] in ".:;," else "; ") for line in lines)
+    return joined.rstrip(" ").removesuffix(";")
 
 
 def _in_command_words(message: str) -> str:

@@ -27,7 +27,9 @@ from chunkstore.exporting.run import Format
     type=click.Choice(get_args(Format)),
     help="By default as the suffix of OUT says.",
 )
-@click.option("--array", "arrays", multiple=True, help="An array to export; again for more.")
+@click.option(
+    "--array", "--arrays", "arrays", multiple=True, help="An array to export; again for more."
+)
 @click.option("--compression", help="Of hdf5 lzf, gzip or none; of parquet zstd, snappy, gzip, ...")
 @click.option("--overwrite", is_flag=True, help="Replace an existing OUT.")
 @report_errors

@@ -33,7 +33,9 @@ def import_group() -> None:
 @click.argument("sources", type=click.Path(), nargs=-1, required=True)
 @click.argument("out", type=click.Path())
 @storage_options
-@click.option("--array", "arrays", multiple=True, help="Only this array or table; repeatable.")
+@click.option(
+    "--array", "--arrays", "arrays", multiple=True, help="Only this array or table; repeatable."
+)
 @click.option("--rename", multiple=True, metavar="OLD=NEW", help="Another name; repeatable.")
 @click.option("--allow-pickle", is_flag=True, help="Read plain values of arrays of objects.")
 @click.option("--recover-unflushed", is_flag=True, help="Read samples that were never flushed.")

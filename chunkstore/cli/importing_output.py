@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from chunkstore.importing.run import ImportReport
 
 _MAX_LINES = 20
+_FILE_ENDING = ".zarr.zip"
 
 
 class Plan(Protocol):
@@ -64,6 +65,10 @@ def run_import(
     options["chunk_length"] = options.pop("chunk")
     if (split := options.pop("split")) is not None:
         options["split"] = named_fractions(split.split(","))
+        if out.endswith(_FILE_ENDING):
+            raise ValueError(
+                f"with --split OUT is the folder of the parts, got {out!r}, which looks like a file"
+            )
     if dry_run:
         print_plan(plan_source(source, out, **options), lines_of, as_json=as_json)
         return

@@ -227,6 +227,11 @@ def merge(*, out: str, parts: tuple[str, ...], overwrite: bool, as_json: bool) -
 
     Stored chunks are copied as they are where every part but the last holds whole chunks.
     """
+    if Path(out).is_file() and not Path(parts[-1]).exists():
+        raise ValueError(
+            f"the new file comes first, merge OUT PARTS...: got the file {out!r} as OUT, and "
+            f"{parts[-1]!r} as a part, which is not there"
+        )
     report = cs.merge(parts, out, overwrite=overwrite)
     if as_json:
         print_json(report.to_json())

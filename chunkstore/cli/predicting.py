@@ -10,7 +10,6 @@ import numpy as np
 import chunkstore as cs
 from chunkstore.cli.command import report_errors
 from chunkstore.cli.printing import describe_store, format_nbytes, format_shape, print_json
-from chunkstore.errors import ExistingFileError
 from chunkstore.upper import resolve
 
 
@@ -20,7 +19,13 @@ from chunkstore.upper import resolve
 @click.argument("model", type=click.Path(exists=True, dir_okay=False))
 @click.argument("file", type=click.Path())
 @click.argument("out", type=click.Path())
-@click.option("--array", "arrays", multiple=True, help="An input of the model; repeat for several.")
+@click.option(
+    "--array",
+    "--arrays",
+    "arrays",
+    multiple=True,
+    help="An input of the model; repeat for several.",
+)
 @click.option(
     "--output", "outputs", multiple=True, help="Name of an output, or of a layer; repeatable."
 )
@@ -56,25 +61,21 @@ def predict(
     KERAS_BACKEND chooses what computes: jax, torch or tensorflow.
     """
     loaded = resolve("chunkstore.adapters.keras_models", "load_model")(model)
-    try:
-        cs.predict(
-            loaded,
-            file,
-            out,
-            arrays=arrays[0] if len(arrays) == 1 else arrays or None,
-            batch_size=batch_size,
-            outputs=outputs or None,
-            dtype=_type_of(dtype),
-            keep=keep,
-            codec=codec,
-            level=level,
-            tag=tag,
-            resume=not no_resume,
-            overwrite=overwrite,
-        )
-    except ExistingFileError as error:
-        text = error.message.replace("overwrite=True", "--overwrite").replace("tag=", "--tag")
-        raise ExistingFileError(text, error.path, errno=error.errno) from error
+    cs.predict(
+        loaded,
+        file,
+        out,
+        arrays=arrays[0] if len(arrays) == 1 else arrays or None,
+        batch_size=batch_size,
+        outputs=outputs or None,
+        dtype=_type_of(dtype),
+        keep=keep,
+        codec=codec,
+        level=level,
+        tag=tag,
+        resume=not no_resume,
+        overwrite=overwrite,
+    )
     with cs.open(out) as store:
         facts = describe_store(store)
     if as_json:

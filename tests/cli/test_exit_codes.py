@@ -100,7 +100,7 @@ def test_an_error_that_nobody_foresaw_has_no_traceback_and_names_its_type(monkey
     monkeypatch.setattr(cs, "verify", fail)
     result = run("verify", path)
     assert result.exit_code == 1
-    assert result.stderr == "error: RuntimeError: two lines (--debug shows where)\n"
+    assert result.stderr == "error: RuntimeError: two; lines (--debug shows where)\n"
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["words", "json"])
@@ -149,6 +149,7 @@ def test_output_that_nobody_reads_to_its_end_ends_quietly_with_141(path, options
         ),
         ("the manifest has no_such=True and stack=7", "the manifest has no_such=True and stack=7"),
         ("overwrite=True_story", "overwrite=True_story"),
+        ("arrays differ:\n  a: (3,)\n  b: (4,)\n", "arrays differ: a: (3,); b: (4,)"),
     ],
 )
 def test_a_message_of_the_library_names_the_options_of_the_command(monkeypatch, message, expected):
