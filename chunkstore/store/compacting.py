@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,12 @@ import numpy as np
 from chunkstore.container.checksum import crc32
 from chunkstore.container.reader import EntryReader
 from chunkstore.container.writer import ContainerWriter
-from chunkstore.errors import ExistingFileError, UnsupportedError
+from chunkstore.errors import (
+    ChunkStoreWarning,
+    ExistingFileError,
+    IncompleteError,
+    UnsupportedError,
+)
 from chunkstore.progress import progress_bar
 from chunkstore.store.documents import (
     chunk_records,
@@ -54,7 +60,10 @@ def compact(
     Raises
     ------
     LockedError
-        A writer has the file.
+        A writer has the file, which would be replaced; with ``out`` what it flushed is copied.
+    IncompleteError
+        The file would be replaced, and bytes behind its last checkpoint may be all that is left of
+        samples. With ``out`` they are left out with a warning: the old file keeps them.
     CorruptionError
         A chunk is damaged: nothing is replaced; see `chunkstore.repair`.
 
@@ -80,7 +89,7 @@ def compact(
             "the file exists already; overwrite=True replaces it", target, errno=17
         )
     # The lock of the original: an append during the copy would be lost with it.
-    original = ContainerWriter(path, create=False)
+    original = ContainerWriter(path, create=False) if out is None else None
     try:
         file = OpenFile(path)
         try:
@@ -95,14 +104,33 @@ def compact(
                 file,
                 target,
                 replace=overwrite or out is None,
-                original=original if out is None else None,
+                original=original,
                 progress=progress,
             )
         finally:
             file.close()
     finally:
-        original.close()
+        if original is not None:
+            original.close()
     return CompactReport(path, path if out is None else target, before, after)
+
+
+def _check_tail(file: OpenFile, *, is_replaced: bool) -> None:
+    torn = file.container.checkpoint.torn_nbytes
+    if not torn:
+        return
+    found = f"{torn} bytes behind the last checkpoint belong to an append that was interrupted"
+    if is_replaced:
+        raise IncompleteError(
+            f"{found}; compact would drop them. `chunkstore.repair` saves what is whole of them; "
+            "out=... leaves them out of a new file and keeps this one",
+            file.path,
+        )
+    warnings.warn(
+        f"{file.path}: {found}; they are left out of the new file",
+        ChunkStoreWarning,
+        stacklevel=3,
+    )
 
 
 def _copy(

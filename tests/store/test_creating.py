@@ -498,6 +498,25 @@ def test_compact_drops_dead_bytes_and_keeps_everything_else(path, tmp_path):
     assert names(tmp_path) == ["a.zarr.zip", "b.zarr.zip"]
 
 
+def test_compact_never_drops_what_repair_could_save(path, tmp_path):
+    with cs.create(path, arrays={"y": cs.ArraySpec("i8", chunk_length=10)}) as writer:
+        writer.append(y=np.arange(100))
+        writer.flush()
+        flushed = path.with_name(path.name + ".partial").stat().st_size
+        writer.append(y=np.arange(100, 1000))
+    whole = path.read_bytes()
+    cut = tmp_path / "cut.zarr.zip"
+    cut.write_bytes(whole[: (flushed + len(whole)) // 2])
+    before = cut.read_bytes()
+    with pytest.raises(cs.IncompleteError, match=r"compact would drop them.*repair"):
+        cs.compact(cut)
+    assert cut.read_bytes() == before
+    with pytest.warns(cs.ChunkStoreWarning, match="left out of the new file"):
+        cs.compact(cut, tmp_path / "b.zarr.zip")
+    assert cut.read_bytes() == before
+    assert cs.repair(cut, tmp_path / "c.zarr.zip").recovered_samples > 100
+
+
 def test_compact_of_a_damaged_file_replaces_nothing(path, tmp_path):
     write(path, {"y": Y}, chunk_length=8)
     _, data, _ = entry_place(path, "y/c/3")
