@@ -16,7 +16,7 @@ from chunkstore.cli.printing import print_document, taken_result
 from chunkstore.progress import progress_shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 EXIT_DEFECT = 1
 EXIT_USAGE = 2
@@ -31,12 +31,24 @@ _USAGE_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, KeyError
 # Errors whose text was written for the person who reads it.
 _WORDED_ERRORS = (cs.ChunkStoreError, OSError, KeyError, ValueError, ImportError)
 # A parameter of the library in a message: overwrite=True, animated='first', arrays=.
-_PARAMETER = re.compile(r"\b(?P<name>[a-z_]+)=(?:True|'(?P<text>[\w-]+)')?(?![\w'\"\[({./<-])")
+_PARAMETER = re.compile(
+    r"\b(?P<name>[a-z_]+)=(?:True|'(?P<text>[\w-]+)'|\.{3})?(?![\w'\"\[({./<-])"
+)
 _WANTS_JSON = "chunkstore.cli.wants_json"
 
 
 class Commands(click.Group):
     """A group whose wrong usage is a JSON document too, where one was asked for."""
+
+    def main(self, args: Sequence[str] | None = None, *others: Any, **extra: Any) -> Any:
+        """Run what the command line says; a full disk under help or a script is one line, too."""
+        try:
+            return super().main(args, *others, **extra)
+        except OSError as error:
+            # Commands tell their own errors; with --debug they come here.
+            if "--debug" in (sys.argv if args is None else args):
+                raise
+            _end_full_output(error, is_told=False)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Note what is asked for, before an error can end the parsing."""
@@ -142,10 +154,7 @@ def _finish_output(document: Callable[[], None] | None, *, is_told: bool) -> Non
     except BrokenPipeError:
         raise
     except OSError as error:
-        if document is not None or not is_told:
-            click.echo(f"error: standard output: {error}", err=True)
-        _drop_output()
-        sys.exit(EXIT_DEFECT)
+        _end_full_output(error, is_told=is_told and document is None)
 
 
 def _exit_code_of(error: Exception) -> int:
@@ -224,6 +233,14 @@ def _end_broken_pipe() -> NoReturn:
     """End quietly: whoever read the output has seen enough."""
     _drop_output()
     sys.exit(EXIT_BROKEN_PIPE)
+
+
+def _end_full_output(error: OSError, *, is_told: bool) -> NoReturn:
+    """End where the output cannot be written, with a line about it unless there is one."""
+    if not is_told:
+        click.echo(f"error: standard output: {error}", err=True)
+    _drop_output()
+    sys.exit(EXIT_DEFECT)
 
 
 def _drop_output() -> None:

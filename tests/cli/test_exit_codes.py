@@ -53,12 +53,18 @@ def test_the_exit_codes_are_those_of_the_documentation():
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")  # noqa: PTH110
 @pytest.mark.parametrize(
-    "arguments", [["info"], ["info", "--json"], ["verify"]], ids=["info", "json", "verify"]
+    "arguments",
+    [["info"], ["info", "--json"], ["verify"], ["--help"]],
+    ids=["info", "json", "verify", "help"],
 )
-def test_output_to_a_full_disk_is_one_line_on_stderr_and_ends_with_1(path, arguments):
+@pytest.mark.parametrize("buffered", [True, False], ids=["buffered", "unbuffered"])
+def test_output_to_a_full_disk_is_one_line_on_stderr_and_ends_with_1(path, arguments, buffered):
+    if arguments != ["--help"]:
+        arguments = [*arguments, str(path)]
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            [sys.executable, "-c", START + "sys.exit(main())", *arguments, str(path)],
+            [sys.executable, "-c", START + "sys.exit(main())", *arguments],
+            env=os.environ | {"PYTHONUNBUFFERED": "" if buffered else "1"},
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -148,6 +154,7 @@ def test_output_that_nobody_reads_to_its_end_ends_quietly_with_141(path, options
             "choose with --beside; --on-error skip leaves",
         ),
         ("the manifest has no_such=True and stack=7", "the manifest has no_such=True and stack=7"),
+        ("on_error=... says it", "--on-error says it"),
         ("overwrite=True_story", "overwrite=True_story"),
         ("arrays differ:\n  a: (3,)\n  b: (4,)\n", "arrays differ: a: (3,); b: (4,)"),
     ],
