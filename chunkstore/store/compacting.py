@@ -99,6 +99,7 @@ def compact(
                     "chunkstore.save(path, chunkstore.open(...))",
                     path,
                 )
+            _check_tail(file, is_replaced=out is None)
             before = file.container.file.size()
             after = _copy(
                 file,
