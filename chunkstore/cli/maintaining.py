@@ -19,7 +19,6 @@ from chunkstore.cli.printing import (
     print_json,
 )
 from chunkstore.cli.statistics import print_survey
-from chunkstore.store.open_file import OpenFile
 
 if TYPE_CHECKING:
     from chunkstore.store.report import Problem
@@ -205,8 +204,6 @@ def compact(*, file: str, out: str | None, overwrite: bool, as_json: bool) -> No
     Stored chunks are copied as they are. Without --out, a FILE with bytes behind its last
     checkpoint is refused: they may be all that is left of samples.
     """
-    if out is None:
-        _check_no_tail(file)
     report = cs.compact(file, out, overwrite=overwrite)
     if as_json:
         print_json(report.to_json())
@@ -240,24 +237,6 @@ def merge(*, out: str, parts: tuple[str, ...], overwrite: bool, as_json: bool) -
         f"{report.out}: {report.num_samples:,} samples of {len(report.parts)} files; "
         f"{report.copied_chunks:,} chunks copied, {report.encoded_chunks:,} encoded again"
     )
-
-
-def _check_no_tail(path: str) -> None:
-    """Raise ValueError for a file whose end would be lost in compacting it in place."""
-    if not Path(path).is_file():
-        return  # compact itself says what is wrong
-    opened = OpenFile(path)
-    try:
-        torn_nbytes = opened.container.checkpoint.torn_nbytes
-    finally:
-        opened.close()
-    if torn_nbytes:
-        raise ValueError(
-            f"{path}: {torn_nbytes:,} bytes behind the last checkpoint would be lost: an append "
-            "was interrupted or is still running, or the file was cut short. `chunkstore repair "
-            "FILE --out NEW` saves what is complete in them; `chunkstore compact FILE --out NEW` "
-            "leaves FILE as it is"
-        )
 
 
 def _print_lost(lost: dict[str, list[tuple[int, int]]]) -> None:
