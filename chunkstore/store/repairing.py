@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from chunkstore.store.store import PARTIAL_SUFFIX, check_is_file, path_of
 from chunkstore.system import ReadFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -46,6 +47,7 @@ def repair(
     path: str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,
     *,
+    arrays: Iterable[str] | None = None,
     overwrite: bool = False,
     progress: bool | None = None,
 ) -> RepairReport:
@@ -64,6 +66,9 @@ def repair(
     out
         The new file. None gives the final name to what is saved from a partial file, and writes
         ``NAME.repaired.zarr.zip`` beside any other one.
+    arrays
+        Save these alone: without an array of which little is left, more samples of the others
+        are complete.
     overwrite
         True replaces an existing ``out``.
     progress
@@ -73,6 +78,8 @@ def repair(
     ------
     FormatError
         Nothing of a store is left.
+    KeyError
+        Nothing is left of an array that is asked for.
     UnsupportedError
         Another program wrote the file.
     ExistingFileError
@@ -118,9 +125,55 @@ def repair(
         stack.callback(file.close)
         try:
             found = salvage(file)
-            return _rebuild(file, found, source, target, overwrite=overwrite, progress=progress)
+            if arrays is not None:
+                found = _restricted(found, arrays)
+            return _rebuild(
+                file,
+                found,
+                source,
+                target,
+                is_part=arrays is not None,
+                overwrite=overwrite,
+                progress=progress,
+            )
         except ChunkStoreError as error:
             raise error.located(source) from None
+
+
+def _restricted(found: Salvage, arrays: Iterable[str]) -> Salvage:
+    """Return what was found of some arrays."""
+    if isinstance(arrays, str):
+        raise TypeError(f"arrays is a list of names, got the string {arrays!r}; [{arrays!r}]")
+    names = list(arrays)
+    if unknown := [name for name in names if name not in found.metadata]:
+        raise KeyError(
+            f"there is no array {unknown[0]!r} to save, only "
+            f"{', '.join(found.metadata) or 'none at all'}"
+        )
+    kept = {name: each for name, each in found.metadata.items() if name in names}
+    aligned = [name for name in found.aligned if name in kept]
+    # The number of samples may have come from another array.
+    counts = [found.metadata[name].shape[0] for name in aligned]
+    return replace(
+        found,
+        metadata=kept,
+        aligned=aligned,
+        num_samples=max(counts, default=0),
+        chunks={name: found.chunks[name] for name in kept},
+    )
+
+
+def _more_alone(aligned: dict[str, _ChunkSaver], recovered: int) -> list[str]:
+    """Return the arrays of which more is whole than of all together, in words."""
+    if len(aligned) < 2:
+        return []
+    whole = {name: reader.num_saved for name, reader in aligned.items()}
+    return [
+        f"array {name!r} alone has up to {count} complete samples, all arrays together "
+        f"{recovered}: arrays=[{name!r}] (--array {name}) saves them"
+        for name, count in whole.items()
+        if count > recovered
+    ]
 
 
 def _rebuild(
@@ -129,6 +182,7 @@ def _rebuild(
     source: str,
     target: str,
     *,
+    is_part: bool,
     overwrite: bool,
     progress: bool | None,
 ) -> RepairReport:
@@ -155,10 +209,11 @@ def _rebuild(
         for name in list(dropped):
             if readers[name].save_whole(writer, name, found.messages):
                 dropped.remove(name)
+    found.messages += _more_alone(aligned, recovered)
     if own_partial:
         try:
             os.replace(place, target)
-            if not lost and not dropped:
+            if not (lost or dropped or is_part):
                 os.unlink(source)
             system.calls.sync_folder(os.path.dirname(os.path.abspath(target)))
         except OSError as error:
@@ -237,6 +292,11 @@ class _ChunkSaver:
             ]
         )
         self._chunk: NDArray[Any] = np.zeros((self.length, *self.sample_shape), self.dtype)
+
+    @property
+    def num_saved(self) -> int:
+        """Samples of all chunks that were found."""
+        return sum(place.num_samples for place in self._chunks.values())
 
     @property
     def spec(self) -> ArraySpec:

@@ -380,3 +380,51 @@ def test_the_laws_notice_padding_that_is_taken_for_samples(tmp_path, monkeypatch
     report = cs.repair(path, tmp_path / "b.zarr.zip", overwrite=True)
     with pytest.raises(AssertionError):
         check_repaired(report.out, report)
+
+
+def test_an_array_that_is_whole_is_saved_without_one_that_is_not(tmp_path):
+    path = tmp_path / "a.zarr.zip"
+    with cs.create(path, arrays=SPECS) as writer:
+        x, y = samples(0, 8)
+        writer.append(x=x, y=y)
+        writer.flush()
+        x, y = samples(8, 100)
+        writer.append(x=x, y=y)
+    # The chunks of the narrow array are the last.
+    header, _, _ = entry_place(path, "y/c/1")
+    os.truncate(path, header)
+    report = cs.repair(path, tmp_path / "both.zarr.zip")
+    assert report.recovered_samples == 8
+    message = next(message for message in report.messages if "alone" in message)
+    assert "array 'x' alone has up to" in message
+    assert "--array x" in message
+    alone = cs.repair(path, tmp_path / "x.zarr.zip", arrays=["x"])
+    assert alone.recovered_samples > 8
+    with cs.open(alone.out) as store:
+        assert list(store) == ["x"]
+        saved = store["x"][...]
+    np.testing.assert_array_equal(saved, samples(0, len(saved))[0])
+
+
+def test_a_partial_file_stays_when_some_of_its_arrays_were_saved(tmp_path):
+    path = tmp_path / "a.zarr.zip"
+    writer = cs.create(path, arrays=SPECS)
+    x, y = samples(0, 100)
+    writer.append(x=x, y=y)
+    writer.flush()
+    writer.abort()
+    partial = tmp_path / "a.zarr.zip.partial"
+    assert cs.repair(path, arrays=["y"]).recovered_samples == 100
+    assert partial.exists()
+    with pytest.raises(KeyError, match="there is no array 'z' to save, only x, y"):
+        cs.repair(partial, tmp_path / "b.zarr.zip", arrays=["z"])
+
+
+def test_the_samples_of_other_arrays_do_not_count_as_lost(tmp_path):
+    path = tmp_path / "a.zarr.zip"
+    grown_file(path)
+    _, data, _ = entry_place(path, "y/c/1")
+    flip(path, data + 30)
+    report = cs.repair(path, tmp_path / "b.zarr.zip", arrays=["x"])
+    assert (report.lost, report.recovered_samples, report.num_samples) == ({}, 25, 25)
+    assert not any("alone" in message for message in report.messages)
