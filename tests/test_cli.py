@@ -184,6 +184,17 @@ def test_repair_of_a_sound_file_ends_with_0(run, path, tmp_path):
         np.testing.assert_array_equal(store["x"][:], X)
 
 
+def test_repair_of_one_array_leaves_the_others_out(run, path, tmp_path):
+    out = tmp_path / "repaired.zarr.zip"
+    result = run("repair", path, "--out", out, "--array", "y")
+    assert result.exit_code == 0, result.output
+    with cs.open(out) as store:
+        assert list(store) == ["y"]
+    wrong = run("repair", path, "--out", tmp_path / "b.zarr.zip", "--array", "z")
+    assert wrong.exit_code == 2
+    assert "there is no array 'z'" in wrong.stderr
+
+
 def test_compact_frees_what_a_replacement_left_behind(run, path):
     with cs.append(path) as writer:
         writer.put("y", Y[::-1])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import chunkstore as cs
-from chunkstore.cli.command import EXIT_DEFECT, report_errors
+from chunkstore.cli.command import EXIT_DEFECT, SEED, report_errors
 from chunkstore.cli.printing import (
     describe_store,
     format_nbytes,
@@ -39,7 +39,7 @@ _MOST_CHARACTERS = 200
 @click.option(
     "--all", "is_whole", is_flag=True, help="With --stats: read every sample, not 64 MiB an array."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Which chunks --stats reads.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Which chunks --stats reads.")
 @report_errors
 def info(*, file: str, has_stats: bool, is_whole: bool, seed: int, as_json: bool) -> None:
     """Show the arrays of FILE: shapes, data types, codecs, sizes.
@@ -170,15 +170,18 @@ def verify(*, file: str, as_json: bool) -> None:
     type=click.Path(),
     help="The new file; by default NAME.repaired.zarr.zip, or NAME of NAME.partial.",
 )
+@click.option("--array", "arrays", multiple=True, help="Save this array alone; may be repeated.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @report_errors
-def repair(*, file: str, out: str | None, overwrite: bool, as_json: bool) -> None:
+def repair(
+    *, file: str, out: str | None, arrays: tuple[str, ...], overwrite: bool, as_json: bool
+) -> None:
     """Save what is left of FILE: every chunk that is complete survives.
 
     FILE is not changed, and goes only if it is a partial file of which nothing is lost. Ends with
     exit code 1 if samples are lost, and says which.
     """
-    report = cs.repair(file, out, overwrite=overwrite)
+    report = cs.repair(file, out, arrays=arrays or None, overwrite=overwrite)
     if as_json:
         print_json(report.to_json())
     else:
