@@ -26,6 +26,9 @@ EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 EXIT_TERMINATED = 143
 
+# What all seeds may be.
+SEED = click.IntRange(0, 2**64 - 1)
+
 # What the person asked for cannot be, whatever the file holds.
 _USAGE_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, KeyError, ValueError)
 # Errors whose text was written for the person who reads it.
@@ -166,7 +169,9 @@ def _described(error: Exception) -> dict[str, Any]:
     # A KeyError's own text is the repr of its message.
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
     message = _in_command_words(_in_one_line(str(text)))
-    if not isinstance(error, _WORDED_ERRORS):
+    # A lone key is no sentence: nobody meant it for the person who reads it.
+    is_lone_key = isinstance(error, KeyError) and " " not in message
+    if is_lone_key or not isinstance(error, _WORDED_ERRORS):
         message = f"{type(error).__name__}: {message} (--debug shows where)"
     described: dict[str, Any] = {"type": type(error).__name__, "message": message}
     for name in ("path", "key", "offset", "errno"):

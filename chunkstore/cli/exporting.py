@@ -8,7 +8,7 @@ from typing import Any, get_args
 import click
 
 import chunkstore as cs
-from chunkstore.cli.command import report_errors
+from chunkstore.cli.command import SEED, report_errors
 from chunkstore.cli.importing_options import named_fractions
 from chunkstore.cli.printing import print_json
 from chunkstore.exporting.parts import write_parts
@@ -68,7 +68,7 @@ def export(
 @click.argument("parts", nargs=-1, required=True, metavar="NAME=FRACTION...")
 @click.option("--stratify", help="Array of classes: every class is divided in the same ratio.")
 @click.option("--group", "groups", help="Array of groups: the samples of one stay together.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the division.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the division.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @report_errors
 def split(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chunkstore.cli.command import SEED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -105,7 +107,7 @@ def order_options(
             ),
             click.option(
                 "--seed",
-                type=click.IntRange(min=0),
+                type=SEED,
                 default=0,
                 show_default=True,
                 help="Of the order and of the parts.",

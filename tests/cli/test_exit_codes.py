@@ -109,6 +109,20 @@ def test_an_error_that_nobody_foresaw_has_no_traceback_and_names_its_type(monkey
     assert result.stderr == "error: RuntimeError: two; lines (--debug shows where)\n"
 
 
+def test_a_lone_key_is_no_message(monkeypatch, path):
+    monkeypatch.setattr(cs, "verify", lambda _path: {}[3])
+    assert run("verify", path).stderr == "error: KeyError: 3 (--debug shows where)\n"
+
+
+@pytest.mark.parametrize(
+    "command", [["info", "a"], ["split", "a", "b", "c=.5"], ["import", "npy", "a", "b"]]
+)
+def test_a_seed_out_of_range_is_named_with_its_range(command):
+    result = run(*command, "--seed", 2**64)
+    assert result.exit_code == 2
+    assert f"{2**64} is not in the range 0<=x<={2**64 - 1}" in result.stderr
+
+
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["words", "json"])
 def test_an_interrupted_command_ends_quietly_with_130(path, options):
     program = (
