@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # A killed shuffle deals a twentieth of the samples again, or this much where that is more.
 _NUM_CHECKPOINTS: Final = 20
 _LEAST_BETWEEN_CHECKPOINTS_NBYTES: Final = 64 << 20
+# With fewer, a few samples may fall into one by chance.
+_MANY_PILES: Final = 1 << 16
 # Keys that are counted at a time, some arrays of 8 bytes each.
 _COUNTED: Final = 1 << 18
 
@@ -63,7 +65,7 @@ def count_piles(
         largest = int(counts.max())
         if largest <= most_records:
             return counts
-        if num_piles >= num_samples * 8:
+        if num_piles >= max(num_samples * 8, _MANY_PILES):
             raise ValueError(
                 f"{largest} samples have nearly the same number and belong into one pile; the "
                 f"memory holds {most_records}"

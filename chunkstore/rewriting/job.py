@@ -265,5 +265,9 @@ class ShuffleJob:
 
 
 def _reading_nbytes(reader: SampleReader, threads: int) -> int:
-    """Return what reading takes: ranges that are decoded, a chunk's bytes each, and cut chunks."""
-    return 2 * threads * reader.range_nbytes + threads * reader.chunk_nbytes + reader.cache_nbytes
+    """Return what reading takes: ranges that are decoded, a chunk's bytes each, and cut chunks.
+
+    Those come and go while others stay: the allocator keeps a quarter as much beside them.
+    """
+    kept_nbytes = reader.cache_nbytes * 5 // 4
+    return 2 * threads * reader.range_nbytes + threads * reader.chunk_nbytes + kept_nbytes

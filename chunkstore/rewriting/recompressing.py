@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from typing import TYPE_CHECKING
 
-from chunkstore.errors import LockedError
 from chunkstore.rewriting.contents import read_contents
 from chunkstore.rewriting.file import check_out, provenance_of, report_of
 from chunkstore.rewriting.options import RewriteOptions
@@ -117,12 +115,10 @@ def recompress(
     with open_store(source) as store:
         contents = read_contents(store, arrays)
         if arrays is None and contents.is_unchanged(options):
-            # A copy takes the source's lock; while somebody appends, its samples are read instead.
-            with contextlib.suppress(LockedError):
-                compact(source, out, overwrite=overwrite, progress=progress)
-                return report_of(
-                    contents, out, "copy", options=options, started=started, is_verified=False
-                )
+            compact(source, out, overwrite=overwrite, progress=progress)
+            return report_of(
+                contents, out, "copy", options=options, started=started, is_verified=False
+            )
         specs = contents.specs(options)
         chains = {
             name: chain

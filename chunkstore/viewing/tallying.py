@@ -28,6 +28,8 @@ _MOST_SINGLE_VALUES: Final = 64
 # A range so many times that of 99 % of the values is cut to these, or the bars would be one.
 _FAR: Final = 8
 _COUNTED_BITS: Final = 16
+# Values that are counted or summed at a time: both take eight bytes for each meanwhile.
+_BLOCK_VALUES: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,10 @@ class CountedTally:
     def add(self, values: NDArray[Any]) -> None:
         """Count values of any shape."""
         flat = np.ascontiguousarray(values).reshape(-1).view(self._unsigned)
-        self._counts += np.bincount(flat, minlength=len(self._counts))
+        for start in range(0, len(flat), _BLOCK_VALUES):
+            self._counts += np.bincount(
+                flat[start : start + _BLOCK_VALUES], minlength=len(self._counts)
+            )
 
     def measures(self) -> Measures:
         """Return what was counted."""
@@ -176,7 +181,8 @@ class NumberTally:
         low, high = flat.min().item(), flat.max().item()
         self._minimum = low if self._minimum is None else min(self._minimum, low)
         self._maximum = high if self._maximum is None else max(self._maximum, high)
-        self._add_moments(flat)
+        for start in range(0, len(flat), _BLOCK_VALUES):
+            self._add_moments(flat[start : start + _BLOCK_VALUES])
         step = max(1, len(flat) // self._keep)
         while math.gcd(step, self._row_length) > 1:
             step += 1

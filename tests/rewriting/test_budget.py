@@ -66,6 +66,19 @@ def test_no_pile_holds_more_than_a_buffer_however_the_coins_fall(num_samples, nu
     assert np.array_equal(counts, again)
 
 
+def test_three_samples_that_fall_together_by_chance_are_parted():
+    class Near:
+        def keys(self, start, stop):
+            return np.arange(start, stop, dtype=np.uint64) << np.uint64(50)
+
+        def cuts(self, num_piles):
+            step = (1 << 64) // num_piles
+            return np.array([i * step for i in range(1, num_piles)], np.uint64)
+
+    counts = count_piles(Near(), 3, num_piles=2, most_records=2)
+    assert (counts.sum(), counts.max()) == (3, 2)
+
+
 def test_more_samples_of_one_number_than_the_memory_holds_are_refused():
     class One:
         def keys(self, start, stop):

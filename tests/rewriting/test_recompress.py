@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import zipfile
 
 import numpy as np
@@ -125,8 +127,25 @@ def test_a_file_that_somebody_appends_to_is_copied_as_far_as_it_was_flushed(path
     with cs.append(path) as writer:
         writer.append_mapping({name: values[:10] for name, values in arrays.items()})
         report = cs.recompress(path, out)
-    assert report.method == "recompress"
-    assert report.num_samples == 100
+        with pytest.raises(cs.LockedError):
+            cs.compact(path)
+    assert (report.method, report.num_samples) == ("copy", 100)
+    assert_same_values(out, arrays)
+
+
+def test_a_copy_does_not_open_the_source_for_writing(path, out, monkeypatch):
+    arrays = write_file(path, 100)
+    opened = os.open
+
+    def noted(name, flags, *more, **named):
+        if os.fspath(name) == str(path) and flags & (os.O_RDWR | os.O_WRONLY):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return opened(name, flags, *more, **named)
+
+    monkeypatch.setattr(os, "open", noted)
+    with pytest.raises(cs.SystemCallError):
+        cs.compact(path)
+    assert cs.recompress(path, out).method == "copy"
     assert_same_values(out, arrays)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -91,6 +92,25 @@ def test_what_is_kept_of_very_many_chunks_is_bounded_and_has_all_columns():
     kept = np.concatenate(tally._kept)
     for value in (0, 10, 20):
         assert 0.3 < (kept == value).mean() < 0.37
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "f4"])
+def test_a_large_chunk_is_tallied_in_little_memory(dtype):
+    values = np.ones(1 << 23, dtype)
+    tally = (
+        CountedTally(values.dtype)
+        if CountedTally.can_count(values.dtype)
+        else NumberTally(row_length=1, num_chunks=1)
+    )
+    tracemalloc.start()
+    try:
+        tally.add(values)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Eight bytes for each value would be 64 MiB.
+    assert peak < 32 << 20
+    assert (tally.measures().mean, tally.measures().num_values) == (1, 1 << 23)
 
 
 def test_a_summary_of_a_literal_array(tmp_path):
