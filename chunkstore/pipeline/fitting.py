@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -74,14 +75,20 @@ def known_array(name: str, value: Any) -> Any:
 def with_known_arrays(source: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a data set; where it holds arrays of other libraries, a dict with their sources."""
     if not isinstance(source, Mapping):
-        raise TypeError(
-            f"give a store or a dict of arrays such as {{'x': array}}, got {type(source).__name__}"
-        )
+        raise no_arrays(source)
     if hasattr(source, "sample_arrays"):
         return source
     if all(isinstance(array, np.ndarray | ChunkSource) for array in source.values()):
         return source
     return {name: known_array(name, array) for name, array in source.items()}
+
+
+def no_arrays(value: object) -> TypeError:
+    """Return the error for what is no set of arrays."""
+    message = f"give a store or a dict of arrays such as {{'x': array}}, got {type(value).__name__}"
+    if isinstance(value, str | os.PathLike):
+        message += f"; chunkstore.open({os.fspath(value)!r}) opens a file"
+    return TypeError(message)
 
 
 def check_lengths(names: Sequence[str], sources: Sequence[ChunkSource]) -> None:

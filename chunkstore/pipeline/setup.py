@@ -11,6 +11,7 @@ import numpy as np
 from chunkstore.pipeline.budget import BATCHES_ALIVE, Budget, default_threads, plan_budget
 from chunkstore.pipeline.direct import choose_direct
 from chunkstore.pipeline.eligible import Eligible, plan_eligible
+from chunkstore.pipeline.fitting import no_arrays
 from chunkstore.pipeline.layout import SampleLayout, plan_layout
 from chunkstore.pipeline.ranks import resolve_rank
 from chunkstore.pipeline.room import process_room
@@ -130,9 +131,7 @@ def resolve_setup(
         If an argument is wrong; the message says what is allowed.
     """
     if not isinstance(arrays, Mapping):
-        raise TypeError(
-            f"give a store or a dict of arrays such as {{'x': array}}, got {type(arrays).__name__}"
-        )
+        raise no_arrays(arrays)
     rank, world_size = resolve_rank(options.rank, options.world_size)
     lanes = options.lanes or world_size
     batch_size = options.batch_size

@@ -220,3 +220,10 @@ def test_an_array_alone_is_refused_with_what_to_give():
         TypeError, match=r"give a store or a dict of arrays such as .*, got ndarray"
     ):
         Loader(np.zeros(3), batch_size=1)
+
+
+def test_a_path_is_refused_with_how_to_open_it():
+    with pytest.raises(
+        TypeError, match=r"got str; chunkstore\.open\('a\.zarr\.zip'\) opens a file"
+    ):
+        Loader("a.zarr.zip", batch_size=1)
