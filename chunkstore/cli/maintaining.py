@@ -163,7 +163,10 @@ def verify(*, file: str, as_json: bool) -> None:
         sys.exit(EXIT_DEFECT)
 
 
-@click.command(epilog="Example: chunkstore repair train.zarr.zip")
+@click.command(
+    epilog="Example: chunkstore repair train.zarr.zip\n\n"
+    "Example: chunkstore repair train.zarr.zip --out images.zarr.zip --array x"
+)
 @click.argument("file", type=click.Path())
 @click.option(
     "--out",
