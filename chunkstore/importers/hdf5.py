@@ -17,6 +17,7 @@ from chunkstore.importers.arrays.found import check_beside
 from chunkstore.importers.arrays.joined import JoinedColumn
 from chunkstore.importers.arrays.options import import_arrays
 from chunkstore.importers.arrays.samples import ArraySamples, whole
+from chunkstore.importers.hdf5_damage import reading_metadata
 from chunkstore.importers.hdf5_exported import attributes_of
 from chunkstore.importers.hdf5_file import Hdf5File, scalar
 from chunkstore.importers.hdf5_matlab import matlab_columns
@@ -92,7 +93,8 @@ def import_hdf5(
     FormatError
         No HDF5 file, or labels and shapes that cannot be.
     CorruptionError
-        A chunk cannot be decoded; says which dataset and samples.
+        A chunk cannot be decoded; says which dataset and samples. Or what describes the data is
+        damaged.
     UnsupportedError
         A filter that is not installed, or elements of no fixed size.
     KeyError
@@ -205,7 +207,7 @@ class _Part:
         self.columns: dict[str, Column] = {}
         self.beside: dict[str, np.ndarray[Any, Any]] = {}
         self.layout = self._found_layout() if layout == "auto" else layout
-        if layout == "neon" and INPUT not in file.datasets():
+        if layout == "neon" and not file.has_dataset(INPUT):
             raise FormatError(
                 f"layout='neon' needs a dataset {INPUT!r}; there are {', '.join(file.datasets())}",
                 file.path,
@@ -217,24 +219,26 @@ class _Part:
         check_beside(beside, chosen)
         file.share_cache(len(chosen))
         if self.layout == "matlab":
-            self.columns, self.beside, values = matlab_columns(
-                file,
-                chosen,
-                beside,
-                sample_axis=sample_axis,
-                is_chosen=arrays is not None,
-                notes=self.notes,
-            )
+            with reading_metadata(file.path):
+                self.columns, self.beside, values = matlab_columns(
+                    file,
+                    chosen,
+                    beside,
+                    sample_axis=sample_axis,
+                    is_chosen=arrays is not None,
+                    notes=self.notes,
+                )
             for name, value in values.items():
                 add_value(self.attributes, name, value, file.place(chosen[name]), self.notes)
             return
         for name, path in chosen.items():
-            self._add(name, path, is_beside=name in beside)
+            with reading_metadata(file.place(path)):
+                self._add(name, path, is_beside=name in beside)
 
     def _found_layout(self) -> Layout:
         if self.file.is_matlab:
             return "matlab"
-        is_neon = INPUT in self.file.datasets() and LSHAPE in self.file.dataset(INPUT).attrs
+        is_neon = self.file.has_dataset(INPUT) and LSHAPE in self.file.dataset(INPUT).attrs
         return "neon" if is_neon else "plain"
 
     def _chosen(self, arrays: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:

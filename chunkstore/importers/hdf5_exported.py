@@ -10,6 +10,7 @@ import numpy as np
 from chunkstore.errors import FormatError
 from chunkstore.format.stored_dtype import restored_dtype
 from chunkstore.importers.arrays.column import MappedColumn
+from chunkstore.importers.hdf5_damage import reading_metadata
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,9 +55,20 @@ def attributes_of(node: Any, place: str, notes: list[str]) -> dict[str, Any]:
     place
         How notes call it.
     notes
-        Gets what is no JSON, though it is said to be.
+        Gets what is no JSON, though it is said to be, and what is of a type that NumPy has not.
+
+    Raises
+    ------
+    CorruptionError
+        HDF5 cannot read them.
     """
-    attributes = dict(node.attrs)
+    attributes: dict[str, Any] = {}
+    with reading_metadata(f"{place}: attributes", keys=True):
+        for name in node.attrs:
+            try:
+                attributes[name] = node.attrs[name]
+            except (TypeError, ValueError) as error:
+                notes.append(f"{place}: attribute {name!r} is left out: {error}")
     listed = np.asarray(attributes.pop(JSON_ATTRIBUTES, []), object).reshape(-1)
     for name in listed.tolist():
         text = attributes.get(name)

@@ -16,6 +16,7 @@ from chunkstore.importers.arrays.files import file_identity, missing
 from chunkstore.importers.arrays.raw import RawColumn
 from chunkstore.importers.arrays.text import TextColumn
 from chunkstore.importers.hdf5_chunks import UnfilledColumn, chunk_column, is_filled
+from chunkstore.importers.hdf5_damage import reading_metadata
 from chunkstore.importers.hdf5_exported import NUMPY_DTYPE, as_times, attributes_of, told_dtype
 from chunkstore.system import ReadFile
 
@@ -110,8 +111,15 @@ class Hdf5File:
             if isinstance(node, h5py.Dataset) and name.partition("/")[0] not in _INTERNAL:
                 found.append(f"/{name}")
 
-        self._file.visititems(visit)
+        with reading_metadata(self.path, keys=True):
+            self._file.visititems(visit)
         return found
+
+    def has_dataset(self, path: str) -> bool:
+        """Return whether `datasets` has a path; no other ones are looked at."""
+        with reading_metadata(self.path, keys=True):
+            is_own = self._file.get(path, getclass=True, getlink=True) is h5py.HardLink
+            return is_own and isinstance(self._file.get(path), h5py.Dataset)
 
     def links(self) -> list[str]:
         """Return what the links are that `datasets` does not follow."""
@@ -123,7 +131,8 @@ class Hdf5File:
             elif isinstance(link, h5py.SoftLink) and name.partition("/")[0] not in _INTERNAL:
                 found.append(f"'/{name}' is a link to {link.path!r}")
 
-        self._file.visititems_links(visit)
+        with reading_metadata(self.path, keys=True):
+            self._file.visititems_links(visit)
         return found
 
     def dataset(self, path: str) -> Any:
@@ -133,13 +142,27 @@ class Hdf5File:
         ------
         KeyError
             There is none; lists those that there are.
+        CorruptionError
+            It is there, and cannot be opened.
+        UnsupportedError
+            Its elements are of a type that NumPy has not.
         """
         # A path may lead to a group, or through a link to nothing.
-        node = self._file.get(path)
+        with reading_metadata(self.place(path), keys=True):
+            node = self._file.get(path)
+            if node is None and self._file.get(path, getclass=True, getlink=True) is h5py.HardLink:
+                node = self._file[path]
         if not isinstance(node, h5py.Dataset):
             raise KeyError(
                 f"{self.path}: there is no dataset {path!r}, only {', '.join(self.datasets())}"
             )
+        try:
+            with reading_metadata(self.place(path)):
+                _ = node.dtype, node.shape, node.chunks
+        except (TypeError, ValueError) as error:
+            raise UnsupportedError(
+                f"{self.place(path)} has elements of a type that NumPy has not: {error}"
+            ) from error
         linked = node.file.filename
         if linked != self._file.filename and linked not in self._linked:
             # Behind an external link.
@@ -211,6 +234,11 @@ class Hdf5File:
         """Raise unless everything that the dataset needs is here; see `column`."""
         if dataset.shape is None:
             raise ValueError(f"{place} is an empty dataspace: it holds no values")
+        if dataset.dtype.subdtype is not None:
+            raise UnsupportedError(
+                f"{place} has arrays for elements ({dataset.dtype}); write it as a dataset of more "
+                "axes first: file.create_dataset(name, data=dataset[...])"
+            )
         elements = h5py.check_vlen_dtype(dataset.dtype)
         if elements is not None and h5py.check_string_dtype(dataset.dtype) is None:
             raise UnsupportedError(

@@ -442,3 +442,42 @@ def test_a_file_that_this_process_still_writes_is_read_as_it_has_it(tmp_path):
         for name, values in cs.load(out).items():
             np.testing.assert_array_equal(values, file[name][...])
     assert cs.load(out)["z"][5].tolist() == [7, 7, 7]
+
+
+def write_described(path):
+    """Write two datasets, and return where what describes each stands, under a checksum."""
+    with h5py.File(path, "w", libver="latest") as file:
+        for name in ("x", "y"):
+            x = file.create_dataset(name, data=np.arange(900.0), chunks=(100,), compression="gzip")
+            x.attrs["unit"] = "metre"
+        return [h5py.h5o.get_info(file[name].id).addr for name in ("x", "y")]
+
+
+@pytest.mark.parametrize("offset", [0, 4, 6, 20, 40, 60])
+def test_damage_to_what_describes_a_dataset_is_an_error_that_names_it(tmp_path, offset):
+    path, out = tmp_path / "a.h5", tmp_path / "a.zarr.zip"
+    place = write_described(path)[0] + offset
+    raw = bytearray(path.read_bytes())
+    raw[place] ^= 0xFF
+    path.write_bytes(raw)
+    with pytest.raises(cs.CorruptionError, match=r"a\.h5: dataset '/x': HDF5 cannot read"):
+        cs.import_hdf5(path, out, arrays=["/x", "/y"])
+    with pytest.raises(cs.CorruptionError, match=r"a\.h5: HDF5 cannot read"):
+        cs.import_hdf5(path, out)
+
+
+def test_damage_to_another_dataset_is_no_matter(tmp_path):
+    path, out = tmp_path / "a.h5", tmp_path / "a.zarr.zip"
+    _, place = write_described(path)
+    raw = bytearray(path.read_bytes())
+    raw[place + 10] ^= 0xFF
+    path.write_bytes(raw)
+    cs.import_hdf5(path, out, arrays=["/x"])
+    assert cs.load(out)["x"].tolist() == list(range(900))
+
+
+def test_elements_that_are_arrays_are_refused_by_name(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (30,), np.dtype(("i2", (4, 4))), chunks=(10,))
+    with pytest.raises(cs.UnsupportedError, match="dataset '/x' has arrays for elements"):
+        cs.import_hdf5(tmp_path / "a.h5", tmp_path / "a.zarr.zip")
