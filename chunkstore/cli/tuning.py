@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import re
+import shlex
 import signal
 import sys
 import time
@@ -16,9 +17,14 @@ import click
 import chunkstore as cs
 from chunkstore.cli.command import report_errors
 from chunkstore.cli.printing import print_json
+from chunkstore.format.codecs import BLOSC_CODECS
+from chunkstore.tuning.interrupts import heeded_interrupts
+from chunkstore.tuning.paths import import_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from chunkstore.tuning.report import Recommendation, TuneReport
 
 _SIZE = re.compile(r"(\d+)x(\d+)")
 
@@ -41,10 +47,26 @@ _SIZE = re.compile(r"(\d+)x(\d+)")
     default=None,
     help="Whether the file will stay in memory while training; default: if it fits there now.",
 )
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="Default: the processors.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Samples in a batch of the Loader whose speed is predicted.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="That encode, decode and read; default: the processors.",
+)
 @click.option("--size", help="Height and width of the images of a folder, such as 224x224.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the places that pieces are taken from.",
+)
 @report_errors
 def tune(*, source: str, plot: str | None, size: str | None, as_json: bool, **options: Any) -> None:
     """Measure which codec suits SOURCE on this machine.
@@ -55,25 +77,40 @@ def tune(*, source: str, plot: str | None, size: str | None, as_json: bool, **op
     the smallest file and the fastest write, and how fast a Loader will be.
     """
     _check_picture(plot)
-    with _tidy_when_terminated():
+    with heeded_interrupts(), _tidy_when_terminated():
         report = cs.tune(source, size=None if size is None else _parse_size(size), **options)
-    if plot is not None:
-        report.plot().savefig(Path(plot), format="png", dpi=120)
-        click.echo(f"wrote {plot}", err=True)
-    if as_json:
-        print_json(report.to_json())
-    else:
-        click.echo(str(report))
+        if plot is not None:
+            report.plot().savefig(Path(plot), format="png", dpi=120)
+            click.echo(f"wrote {plot}", err=True)
+        commands = _commands(source, report)
+        if as_json:
+            print_json(report.to_json() | {"commands": commands})
+        else:
+            click.echo(str(report))
+            click.echo("\nto have it, at the command line:")
+            for goal, command in commands.items():
+                click.echo(f"{goal.replace('_', ' ')}: {command}")
 
 
 @click.command(epilog="Example: chunkstore bench train.zarr.zip --arrays x --arrays y")
 @click.argument("file", type=click.Path())
 @click.option(
-    "--arrays", multiple=True, help="An array of a batch; repeat for several. Default: all."
+    "--arrays",
+    "--array",
+    multiple=True,
+    help="An array of a batch; repeat for several. Default: all.",
 )
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Samples in a batch of the Loader that is measured.",
+)
 @click.option("--memory", default="512MiB", show_default=True, help="Budget of the Loader.")
-@click.option("--threads", type=click.IntRange(min=1), help="Default: as the Loader chooses.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Of the Loader; default: as it chooses."
+)
 @click.option(
     "--seconds", type=float, default=20.0, show_default=True, help="Time that it may take."
 )
@@ -83,7 +120,13 @@ def tune(*, source: str, plot: str | None, size: str | None, as_json: bool, **op
     default=0.0,
     help="What a step of training takes on another device: to wait so long with each batch.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the order of shuffled passes.",
+)
 @report_errors
 def bench(
     *, file: str, arrays: tuple[str, ...], step_ms: float, as_json: bool, **options: Any
@@ -92,11 +135,12 @@ def bench(
 
     Says what limits: the disk, decoding, copying, or the consumer.
     """
-    report = cs.bench(file, arrays or None, step=_step(step_ms), **options)
-    if as_json:
-        print_json(report.to_json())
-    else:
-        click.echo(str(report))
+    with heeded_interrupts():
+        report = cs.bench(file, arrays or None, step=_step(step_ms), **options)
+        if as_json:
+            print_json(report.to_json())
+        else:
+            click.echo(str(report))
 
 
 @contextlib.contextmanager
@@ -112,6 +156,35 @@ def _tidy_when_terminated() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _commands(source: str, report: TuneReport) -> dict[str, str]:
+    """Return by goal the command that gives a file as recommended, written for a shell.
+
+    A store is written anew. Other data are imported, with the shuffle for each array that makes
+    its first chunk smallest.
+    """
+    kind = import_kind(source)
+    head = ["recompress"] if kind is None else ["import", kind]
+    return {
+        item.goal: shlex.join(
+            ["chunkstore", *head, source, "OUT", *_options_of(item, has_shuffle=kind is None)]
+        )
+        for item in report.recommendations
+        if item.goal != "default"
+    }
+
+
+def _options_of(item: Recommendation, *, has_shuffle: bool) -> list[str]:
+    """Return a recommendation as options of a command."""
+    words = ["--codec", item.codec]
+    if item.codec != "raw":
+        words += ["--level", str(item.level)]
+    if has_shuffle and item.codec in BLOSC_CODECS:
+        words += ["--shuffle", item.shuffle]
+        if item.typesize is not None:
+            words += ["--typesize", str(item.typesize)]
+    return [*words, "--chunk-nbytes", str(item.chunk_nbytes)]
 
 
 def _parse_size(text: str) -> tuple[int, int]:

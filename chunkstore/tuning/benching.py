@@ -17,6 +17,7 @@ from chunkstore.store.store import Store, open_store
 from chunkstore.system import ReadFile
 from chunkstore.tuning.bench_report import BenchPass, BenchReport
 from chunkstore.tuning.crew import Deadline
+from chunkstore.tuning.interrupts import check_interrupt, heeded_interrupts
 from chunkstore.tuning.results import Notes, Spread
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def bench(
     if not seconds > 0:
         raise ValueError(f"seconds must be positive, got {seconds!r}")
     notes = Notes()
-    with ExitStack() as stack:
+    with heeded_interrupts(), ExitStack() as stack:
         if isinstance(source, str | os.PathLike):
             source = stack.enter_context(open_store(source))
         if names is None and isinstance(source, Store):
@@ -170,6 +171,7 @@ class _Pass:
             for batch in loader.iter_epoch(0):
                 if step is not None:
                     step(batch)
+                check_interrupt()
                 self.num_batches += 1
                 if self.num_batches == batches or (batches is None and deadline.is_over):
                     break

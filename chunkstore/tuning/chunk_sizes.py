@@ -57,6 +57,9 @@ def measure_chunks(
     sizes = sorted(
         nbytes for length, nbytes in lengths.items() if len(sample.chunks(nbytes)[0]) == length
     )
+    if sample.sample_nbytes >= CHUNK_NBYTES[-1]:
+        # Whatever the size aimed at, a chunk is one sample.
+        return []
     meters = {
         nbytes: CodecMeter(sample, chunk_nbytes=nbytes, crew=crew, memory=memory)
         for nbytes in sizes

@@ -8,6 +8,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from chunkstore.tuning.interrupts import check_interrupt
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -76,6 +78,7 @@ class Crew:
         num_done, seconds
             Items that were done, repeated ones included, and how long it took.
         """
+        check_interrupt()
         numbers = itertools.count()
         clock = self._clock
         started = clock()
@@ -100,7 +103,9 @@ class Crew:
         except BaseException:
             self._is_over.set()
             raise
-        return num_done, clock() - started
+        seconds = clock() - started
+        check_interrupt()
+        return num_done, seconds
 
     def __enter__(self) -> Crew:
         return self

@@ -64,6 +64,32 @@ def scratch_folder(folder: str, notes: Notes) -> Iterator[str]:
         shutil.rmtree(place, ignore_errors=True)
 
 
+def can_forget() -> bool:
+    """Tell whether the page cache can be told to drop a file."""
+    return hasattr(os, "posix_fadvise")
+
+
+def forget(path: str) -> None:
+    """Let the page cache drop a file, so that it is read from the disk again.
+
+    Parameters
+    ----------
+    path
+        Of a file that is not written any more.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        _drop_pages(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _drop_pages(descriptor: int) -> None:
+    # Pages that wait to be written cannot be dropped.
+    system.calls.sync_data(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 class ScratchFile:
     """A file of random bytes to measure a disk with.
 
@@ -114,16 +140,11 @@ class ScratchFile:
         self.write = Spread(tuple(speeds))
 
     @property
-    def can_forget(self) -> bool:
-        """Whether the page cache can be told to drop the file."""
-        return hasattr(os, "posix_fadvise")
-
-    @property
     def best_way(self) -> Way | None:
         """How what is not in memory is read; None where that cannot be seen."""
         if self.has_direct:
             return "direct"
-        return "buffered" if self.can_forget else None
+        return "buffered" if can_forget() else None
 
     def read_rate(self, way: Way, read_nbytes: int, crew: Crew) -> float:
         """Return the bytes a second of reads at random places.
@@ -147,7 +168,7 @@ class ScratchFile:
         else:
             read = self._file.read_into
         if way == "buffered":
-            os.posix_fadvise(self._file.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            _drop_pages(self._file.descriptor)
 
         def work(thread: int, number: int) -> None:
             read(buffers[thread], places[number])
@@ -186,17 +207,22 @@ def measure_disk(
         ways.append("direct")
     else:
         notes.add("the file system has no reads past the page cache")
-    if scratch.can_forget:
+    if can_forget():
         ways.append("buffered")
     else:
         notes.add("this system cannot empty the page cache of a file")
+    if len(ways) == 1:
+        notes.add(
+            f"reads from the disk of {folder} could not be told from reads of memory: the speed of "
+            "writing stands for them, and how fast a Loader reads from there is not predicted"
+        )
     speeds: dict[Way, list[float]] = {way: [] for way in ways}
     scratch.read_rate("cached", read_nbytes, crew)
     for number in range(_ROUNDS):
         if number and deadline.is_over:
             break
         for way in ways if number % 2 else reversed(ways):
-            if way == "cached" and scratch.can_forget:
+            if way == "cached" and can_forget():
                 # Whatever the other ways left in the cache.
                 scratch.read_rate("cached", read_nbytes, crew)
             speeds[way].append(scratch.read_rate(way, read_nbytes, crew))

@@ -90,6 +90,26 @@ def open_path(
         ) from error
 
 
+def import_kind(path: str) -> str | None:
+    """Return which command of ``chunkstore import`` takes what `open_path` opened.
+
+    Returns
+    -------
+    Its name, or None for what is a store already.
+    """
+    place, low = Path(path), path.lower()
+    is_folder = place.is_dir()
+    if is_folder and _is_images(place):
+        return "images"
+    if is_folder and any((place / name).exists() for name in _ZARR):
+        return "zarr"
+    if (is_folder and _is_bcolz(place)) or low.endswith(_ARCHIVES):
+        return "bcolz"
+    if is_folder or low.endswith(_NPY):
+        return "npy"
+    return "hdf5" if low.endswith(_HDF5) else None
+
+
 def _imported(
     samples: SampleSource | Any, path: str, array: str | None, notes: Notes
 ) -> ImportedSource:

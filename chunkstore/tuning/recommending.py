@@ -167,8 +167,9 @@ def reason(goal: Goal, chosen: CodecSpeed, medium: Medium, others: Sequence[Code
     if goal == "fastest_training":
         arriving = medium.disk.reading.median * ratio
         limit = "the disk" if arriving < decode else "decoding"
+        gives = "gives" if medium.disk.is_read else "takes, and is supposed to give,"
         return (
-            f"the disk gives {mega(medium.disk.reading.median)} of a file {ratio:.2f} times "
+            f"the disk {gives} {mega(medium.disk.reading.median)} of a file {ratio:.2f} times "
             f"smaller than the data, which is {mega(arriving)}, and decoding does {mega(decode)}: "
             f"{limit} limits, and nothing measured is faster"
         )

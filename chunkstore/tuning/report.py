@@ -69,11 +69,14 @@ class Recommendation:
         }
 
     @property
-    def loader_speed(self) -> float:
-        """Decoded MB (millions of bytes) a second that a Loader is predicted to deliver."""
-        disk = self.loader.disk
-        speed = self.loader.cached if self.fits_in_memory or disk is None else disk
-        return speed.median / 1e6
+    def loader_speed(self) -> float | None:
+        """Decoded MB (millions of bytes) a second that a Loader is predicted to deliver.
+
+        None where the file will not fit in memory, and this system cannot tell reads of its disk
+        from reads of memory.
+        """
+        speed = self.loader.cached if self.fits_in_memory else self.loader.disk
+        return None if speed is None else speed.median / 1e6
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -154,8 +157,10 @@ class TuneReport:
         """One for each goal, and the default."""
         return (self.fastest_training, self.smallest_file, self.fastest_write, self.default)
 
-    def loader_speed(self, goal: Goal | str = "fastest_training") -> float:
+    def loader_speed(self, goal: Goal | str = "fastest_training") -> float | None:
         """Return the decoded MB (millions of bytes) a second that a Loader is predicted to deliver.
+
+        None where no prediction can be made; see `Recommendation.loader_speed`.
 
         Parameters
         ----------
@@ -189,9 +194,7 @@ class TuneReport:
             lines += [
                 f"{_TITLES[item.goal]}: {_arguments(item)}",
                 f"    {item.reason}.",
-                f"    all data take {item.file_nbytes / 1e6:,.1f} MB; a Loader is predicted to "
-                f"deliver {item.loader_speed:,.0f} MB/s "
-                + ("from memory" if item.fits_in_memory else "from the disk"),
+                f"    all data take {item.file_nbytes / 1e6:,.1f} MB; {_prediction(item)}",
             ]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
@@ -269,6 +272,13 @@ def _arguments(item: Recommendation) -> str:
     if item.goal == "default":
         return f"the built-in {DEFAULT_CODEC}-{item.level}"
     return ", ".join(f"{key}={value!r}" for key, value in given.items())
+
+
+def _prediction(item: Recommendation) -> str:
+    if item.loader_speed is None:
+        return "how fast a Loader reads them from the disk cannot be predicted here"
+    place = "memory" if item.fits_in_memory else "the disk"
+    return f"a Loader is predicted to deliver {item.loader_speed:,.0f} MB/s from {place}"
 
 
 def _disk_text(disk: DiskSpeed) -> str:

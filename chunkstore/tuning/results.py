@@ -144,9 +144,17 @@ class DiskSpeed:
 
     @property
     def reading(self) -> Spread:
-        """What a file gives that does not fit in memory: the faster way to read it."""
+        """What a file gives that does not fit in memory: the faster way to read it.
+
+        Where neither could be measured, the speed of writing stands for it: never that of memory.
+        """
         ways = [way for way in (self.direct, self.buffered) if way is not None]
-        return max(ways, key=lambda way: way.median, default=self.cached)
+        return max(ways, key=lambda way: way.median, default=self.write)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether `reading` was measured by reading."""
+        return self.direct is not None or self.buffered is not None
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -175,7 +183,8 @@ class LoaderSpeed:
     cached
         Shuffled epochs from the page cache.
     disk
-        Shuffled epochs past it; None where the file system has no way past it.
+        Shuffled epochs past it, or where the file system has no way past it through an emptied one;
+        None where that cannot be done either.
     """
 
     ratio: float

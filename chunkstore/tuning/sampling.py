@@ -87,6 +87,40 @@ class DataSample:
         ]
         return whole or list(self.pieces)
 
+    def cut(self, most_nbytes: int) -> DataSample:
+        """Return the same bytes as samples that are no larger than a number of bytes.
+
+        Larger samples are cut along their outer axes into parts of equal length; a rest that is
+        less than a row for each part is left out.
+
+        Parameters
+        ----------
+        most_nbytes
+            At least the bytes of an element.
+        """
+        if self.sample_nbytes <= most_nbytes:
+            return self
+        shape = self.stored_sample_shape
+        itemsize = self.stored_dtype.itemsize
+        while math.prod(shape) * itemsize > most_nbytes:
+            shape = shape[1:]
+        most_rows = most_nbytes // (math.prod(shape) * itemsize)
+        # Of a piece; only the last of a source may be shorter than the others.
+        num_rows = min(piece.size for piece in self.pieces) // math.prod(shape)
+        length = num_rows // math.ceil(num_rows / most_rows)
+        pieces = []
+        for piece in self.pieces:
+            # Any number of rows, each of the inner shape.
+            rows = piece.reshape(-1, *shape)
+            parts = len(rows) // length
+            pieces.append(rows[: parts * length].reshape(parts, length, *shape))
+        return DataSample(
+            self.name,
+            (sum(map(len, pieces)), length, *shape),
+            self.stored_dtype,
+            tuple(pieces),
+        )
+
 
 def take_sample(
     source: TuneSource,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from chunkstore.pipeline.room import cache_room
 from chunkstore.settings import DEFAULT_CHUNK_NBYTES
 from chunkstore.tuning.candidates import default_speed, first_candidates
-from chunkstore.tuning.chunk_sizes import measure_chunks
+from chunkstore.tuning.chunk_sizes import CHUNK_NBYTES, measure_chunks
 from chunkstore.tuning.crew import Deadline
 from chunkstore.tuning.disk import ScratchFile, measure_disk
 from chunkstore.tuning.hdf5_peers import measure_hdf5
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _LEAST_ROUNDS: Final = 3
 # The lowest and the highest of the speeds of one way differ by so much only where others work too.
 _USUAL_SPREAD: Final = 1.5
+# Threads hold decoded chunks, and an encoding is not stopped: larger samples are cut.
+_MOST_SAMPLE_NBYTES: Final = CHUNK_NBYTES[-1]
 # Which part of the time each stage may take.
 SHARES: Final = {
     "sample": 0.15,
@@ -116,8 +118,15 @@ class TuneRun:
             disk = self._measure_disk(disk_file)
             medium = Medium(disk, sample.nbytes, cache_room(), self._in_memory)
             memory = decoding_memory(sample)
+            parts = sample
+            if sample.sample_nbytes > _MOST_SAMPLE_NBYTES:
+                parts = sample.cut(DEFAULT_CHUNK_NBYTES)
+                notes.add(
+                    f"a sample has {sample.sample_nbytes / 2**20:,.0f} MiB: codecs were measured "
+                    f"on parts of at most {DEFAULT_CHUNK_NBYTES >> 20} MiB"
+                )
             meter = CodecMeter(
-                sample, chunk_nbytes=DEFAULT_CHUNK_NBYTES, crew=self._crew, memory=memory
+                parts, chunk_nbytes=DEFAULT_CHUNK_NBYTES, crew=self._crew, memory=memory
             )
             codecs, others = measure_codecs(
                 meter,

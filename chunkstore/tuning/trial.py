@@ -20,6 +20,8 @@ from chunkstore.store.spec import ArraySpec
 from chunkstore.store.store import open_store
 from chunkstore.system import ReadFile
 from chunkstore.tuning.crew import Deadline
+from chunkstore.tuning.disk import can_forget, forget
+from chunkstore.tuning.interrupts import check_interrupt
 from chunkstore.tuning.results import LoaderSpeed, Spread
 from chunkstore.tuning.sampling import spread_order
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from chunkstore.pipeline.direct import Io
     from chunkstore.store.store import Store
     from chunkstore.tuning.crew import Crew
+    from chunkstore.tuning.disk import Way
     from chunkstore.tuning.sampling import DataSample
 
 _MOST_ROUNDS: Final = 9
@@ -75,27 +78,27 @@ def try_loader(
     try:
         with open_store(path) as store:
             array = store["x"]
-            runs: dict[Io, list[float]] = {"buffered": [], "direct": []}
-            if not _has_direct(store):
-                del runs["direct"]
+            away = _disk_way(store)
+            runs: dict[Way, list[float]] = {"cached": []}
+            if away is not None:
+                runs[away] = []
             for number in range(_MOST_ROUNDS):
                 if number and deadline.is_over:
                     break
-                for io in runs if number % 2 else reversed(list(runs)):
+                for way in runs if number % 2 else reversed(list(runs)):
                     rate = _epoch_rate(
                         store,
-                        io,
+                        way,
                         batch_size=batch_size,
                         threads=threads,
                         least_seconds=least_seconds,
                     )
-                    runs[io].append(rate)
-            direct = runs.get("direct")
+                    runs[way].append(rate)
             return LoaderSpeed(
                 array.nbytes / max(1, array.encoded_nbytes),
                 is_whole,
-                Spread(tuple(runs["buffered"])),
-                None if direct is None else Spread(tuple(direct)),
+                Spread(tuple(runs["cached"])),
+                None if away is None else Spread(tuple(runs[away])),
             )
     finally:
         Path(path).unlink(missing_ok=True)
@@ -142,29 +145,41 @@ def _write(
 
 
 def _epoch_rate(
-    store: Store, io: Io, *, batch_size: int, threads: int | None, least_seconds: float
+    store: Store, way: Way, *, batch_size: int, threads: int | None, least_seconds: float
 ) -> float:
-    """Return the decoded bytes a second of shuffled epochs, behind some that are not counted."""
+    """Return the decoded bytes a second of shuffled epochs, behind some that are not counted.
+
+    Where the page cache is used and must not help, it is emptied of the file before each epoch.
+    """
+    io: Io = "direct" if way == "direct" else "buffered"
     nbytes = store["x"].nbytes
     # Chunks of samples that are very large need more.
     memory = max(_MEMORY, 8 * store["x"].chunk_length * (nbytes // len(store["x"])))
     with Loader(store, "x", batch_size=batch_size, memory=memory, io=io, threads=threads) as loader:
         for _ in range(_WARM_UP_EPOCHS):
-            for _ in loader:
-                pass
+            _read_epoch(loader)
         epochs, started = 0, time.perf_counter()
         while True:
-            for _ in loader:
-                pass
+            if way == "buffered":
+                forget(store.path)
+            _read_epoch(loader)
             epochs += 1
             seconds = time.perf_counter() - started
             if seconds > least_seconds:
                 return epochs * nbytes / seconds
 
 
-def _has_direct(store: Store) -> bool:
+def _read_epoch(loader: Loader) -> None:
+    for _ in loader:
+        check_interrupt()
+
+
+def _disk_way(store: Store) -> Way | None:
+    """Return how the file is read from the disk; None where that cannot be seen."""
     file = ReadFile(store.path)
     try:
-        return file.has_direct
+        if file.has_direct:
+            return "direct"
     finally:
         file.close()
+    return "buffered" if can_forget() else None

@@ -56,22 +56,29 @@ def test_stores_mappings_and_parts_are_loaded_too(path):
     assert "they are for files of chunkstore" in str(report)
 
 
-def test_a_slow_step_makes_the_consumer_the_limit(path):
-    report = cs.bench(
-        path, "x", batch_size=100, step=lambda batch: time.sleep(0.02), seconds=3, memory="32MiB"
-    )
-    assert {found.limit for found in report.passes} == {"consumer"}
-    assert all(found.wait_share < 0.1 for found in report.passes)
+def test_the_step_is_done_with_each_batch_and_its_time_counts(path):
+    steps = []
+
+    def step(batch):
+        steps.append(len(batch))
+        time.sleep(0.002)
+
+    report = cs.bench(path, "x", batch_size=100, step=step, **QUICK)
+    batches = sum(found.stats.batches for found in report.passes)
+    # Each way has one pass that is not counted.
+    assert len(steps) == batches + 30 * len(report.passes)
+    for found in report.passes:
+        assert found.seconds >= 0.002 * found.stats.batches
 
 
-def test_a_slow_transform_is_the_limit(path):
+def test_the_time_of_transforms_is_counted(path):
     def slow(samples):
         time.sleep(0.004)
         return samples
 
     report = cs.bench(path, "x", transform={"x": slow}, **QUICK)
-    assert report["shuffled"].limit == "transform"
-    assert "transforms take most" in str(report)
+    for found in report.passes:
+        assert found.stats.transform_seconds >= 0.004
 
 
 def test_passes_that_time_cuts_say_so_and_read_the_same_samples(path):
@@ -101,6 +108,14 @@ def stats_of(wait=1.0, **seconds):
 def test_what_takes_most_time_limits_unless_nobody_waits(stats, limit):
     found = BenchPass("shuffled", Spread((1.0,)), 10, True, 2.0, stats)
     assert found.limit == limit
+
+
+def test_the_advice_names_what_limits():
+    for stats, words in [
+        (stats_of(transform=3, decode=1), "transforms take most"),
+        (stats_of(wait=0.1, decode=3), "a faster file would change nothing"),
+    ]:
+        assert words in BenchPass("shuffled", Spread((1.0,)), 10, True, 2.0, stats).advice
 
 
 def test_the_report_is_json(path):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -73,10 +73,12 @@ def test_a_crew_does_each_item_once_when_no_time_is_asked_for(count, threads):
 
 
 def test_a_crew_repeats_items_until_the_time_is_over():
-    with Crew(2) as crew:
-        num_done, seconds = crew.time(lambda *_: time.sleep(0.001), 3, least_seconds=0.05)
-    assert num_done > 3
-    assert seconds >= 0.05
+    # A second passes each time that somebody looks; nobody does before each item was begun.
+    with Crew(2, clock=itertools.count().__next__) as crew:
+        num_done, seconds = crew.time(lambda *_: None, 3, least_seconds=5)
+    # At 1, 2, 3 and 4 seconds an item is done again; at 5 and 6 the threads end.
+    assert num_done == 7
+    assert seconds == 7
 
 
 def test_an_error_in_a_crew_reaches_the_caller_and_ends_its_threads():
@@ -176,8 +178,14 @@ def test_the_ratio_of_a_way_measured_on_few_chunks_is_brought_to_all():
     assert other.speed(base).ratio == pytest.approx(2.0)
 
 
-def test_finalists_have_equal_rounds_and_slow_encoders_are_decoded_in_each(meter, monkeypatch):
-    monkeypatch.setattr(rounds, "_SLOW_SECONDS", -1)
+@pytest.mark.parametrize(
+    ("slow_seconds", "encodings"),
+    [pytest.param(-1, 1, id="slow"), pytest.param(1e9, rounds.MOST_ROUNDS, id="fast")],
+)
+def test_finalists_have_equal_rounds_and_slow_encoders_are_decoded_in_each(
+    meter, monkeypatch, slow_seconds, encodings
+):
+    monkeypatch.setattr(rounds, "_SLOW_SECONDS", slow_seconds)
     codecs, others = measure_codecs(
         meter,
         UNEVEN.dtype,
@@ -187,7 +195,7 @@ def test_finalists_have_equal_rounds_and_slow_encoders_are_decoded_in_each(meter
         advance=lambda: None,
     )
     assert {len(found.decode.values) for found in codecs} == {rounds.MOST_ROUNDS}
-    assert {len(found.encode.values) for found in codecs} == {1}
+    assert {len(found.encode.values) for found in codecs} == {encodings}
     assert {len(found.decode.values) for found in others} == {1}
     measured = {(f.choice.codec, f.choice.level) for f in (*codecs, *others)}
     assert {("zstd", 1), ("zstd", 9), ("lz4", 5), ("raw", 0), ("gzip", 5)} <= measured

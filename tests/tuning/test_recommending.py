@@ -141,6 +141,15 @@ def test_chunks_have_the_usual_size_unless_another_is_faster(chunks, best):
 def test_the_faster_way_to_read_counts():
     disk = DiskSpeed("d", MIB, spread(2e8), spread(3e8), spread(1e10), spread(1e8))
     assert disk.reading.median == 3e8
-    # A file system that is memory has neither.
-    only = DiskSpeed("d", MIB, None, None, spread(1e10), spread(1e8))
-    assert only.reading.median == 1e10
+    assert disk.is_read
+
+
+def test_memory_never_stands_for_a_disk_that_cannot_be_read_past_it():
+    disk = DiskSpeed("d", MIB, None, None, spread(1e10), spread(1e8))
+    assert disk.reading.median == 1e8
+    assert not disk.is_read
+    medium = Medium(disk, 1 << 40, 1 << 30)
+    assert medium.training_speed(2.0, 1e9) == 2e8
+    chosen = speed("zstd", 2.0, 300e6, 1200e6)
+    said = reason("fastest_training", chosen, medium, [chosen])
+    assert "the disk takes, and is supposed to give, 100 MB/s" in said

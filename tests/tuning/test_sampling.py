@@ -140,3 +140,27 @@ def test_chunks_are_cut_as_a_writer_cuts_them():
     assert {len(chunk) for chunk in sample.chunks(4)} == {1}
     # Of data that fill no chunk, the piece is one.
     assert [len(chunk) for chunk in sample_of(np.zeros(7, np.uint8)).chunks(1 << 20)] == [7]
+
+
+@given(
+    shape=st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    most_elements=st.integers(1, 40),
+)
+def test_cut_samples_hold_the_same_elements_in_order_and_are_no_larger(shape, most_elements):
+    array = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
+    sample = sample_of(array, nbytes=array.nbytes)
+    cut = sample.cut(4 * most_elements)
+    assert cut.sample_nbytes <= 4 * most_elements
+    assert cut.shape == (sum(map(len, cut.pieces)), *cut.pieces[0].shape[1:])
+    for piece, parts in zip(sample.pieces, cut.pieces, strict=True):
+        assert len(parts) >= 1
+        assert np.array_equal(parts.ravel(), piece.ravel()[: parts.size])
+        assert 2 * parts.size > piece.size
+
+
+def test_a_cut_leaves_small_samples_as_they_are_and_others_their_inner_axes():
+    sample = sample_of(np.zeros((4, 10, 5, 3), np.uint8), piece_nbytes=600)
+    assert sample.cut(150) is sample
+    assert sample.cut(149).shape == (5, 8, 5, 3)
+    assert sample.cut(14).shape == (50, 4, 3)
+    assert sample.cut(2).shape == (300, 2)

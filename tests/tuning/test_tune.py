@@ -12,7 +12,7 @@ import pytest
 from numcodecs import blosc
 
 import chunkstore as cs
-from chunkstore.tuning import disk, stages
+from chunkstore.tuning import disk, stages, trial
 from tests.support import require
 
 RNG = np.random.default_rng(0)
@@ -63,7 +63,7 @@ def test_ratios_are_those_of_a_file(report, tmp_path):
 
 
 def test_the_smallest_file_is_the_smallest(report):
-    assert report.smallest_file.ratio >= 0.98 * max(item.ratio for item in report.recommendations)
+    assert report.smallest_file.ratio >= 0.95 * max(item.ratio for item in report.recommendations)
     assert report.smallest_file.ratio >= 1.5
 
 
@@ -75,7 +75,9 @@ def test_a_file_is_created_with_the_options_as_they_are(report, tmp_path):
 
 
 def test_every_number_has_its_spread(report):
-    assert all(len(speed.decode.values) == len(speed.encode.values) for speed in report.codecs)
+    for speed in report.codecs:
+        # What is slow to encode is encoded less often.
+        assert 1 <= len(speed.encode.values) <= len(speed.decode.values)
     assert len({len(speed.decode.values) for speed in report.codecs}) == 1
     speed = report.codecs[0].decode
     assert 0 < speed.low <= speed.median <= speed.high
@@ -242,10 +244,52 @@ def test_a_folder_that_cannot_be_written_is_named_and_another_measured(tmp_path,
 
 def test_a_file_system_without_direct_reads_is_measured_without(monkeypatch):
     monkeypatch.setattr(disk.system.ReadFile, "has_direct", False)
+    emptied = []
+    if disk.can_forget():
+        real = trial.forget
+        monkeypatch.setattr(trial, "forget", lambda path: (emptied.append(path), real(path)))
     found = cs.tune(FEATURES, in_memory=False, **QUICK)
     assert found.disk.direct is None
-    assert found.default.loader.disk is None
     assert "no reads past the page cache" in str(found)
+    if disk.can_forget():
+        # Before each epoch of the disk's, or it would be the speed of memory.
+        assert len(emptied) >= len(found.default.loader.disk.values)
+        assert found.default.loader_speed == found.default.loader.disk.median / 1e6
+
+
+def test_where_disk_and_memory_cannot_be_told_apart_no_speed_of_memory_is_the_disks(monkeypatch):
+    monkeypatch.setattr(disk.system.ReadFile, "has_direct", False)
+    for module in (disk, trial):
+        monkeypatch.setattr(module, "can_forget", lambda: False)
+    found = cs.tune(FEATURES, in_memory=False, **QUICK)
+    assert found.disk.reading is found.disk.write
+    assert found.loader_speed() is None
+    text = str(found)
+    assert "MB/s from the disk" not in text
+    assert "how fast a Loader reads them from the disk cannot be predicted here" in text
+    assert "the speed of writing stands for them" in text
+    assert json.loads(json.dumps(found.to_json()))["recommendations"]["default"][
+        "loader_speed"
+    ] is (None)
+    assert cs.tune(FEATURES, in_memory=True, **QUICK).loader_speed() > 0
+
+
+@pytest.mark.parametrize("shape", [(2, 10, 1 << 20), (2, 10 << 20)], ids=["axes", "one-axis"])
+def test_samples_that_are_larger_than_chunks_are_measured_in_parts(shape, monkeypatch):
+    sizes = []
+    real = stages.CodecMeter
+
+    def watched(sample, **options):
+        sizes.append(sample.sample_nbytes)
+        return real(sample, **options)
+
+    monkeypatch.setattr(stages, "CodecMeter", watched)
+    found = cs.tune(np.zeros(shape, np.uint8), **QUICK)
+    assert sizes
+    assert max(sizes) <= 1 << 20
+    assert found.shape == shape
+    assert found.chunk_sizes == ()
+    assert "a sample has 10 MiB: codecs were measured on parts" in str(found)
 
 
 # ------------------------------------------------------------------ sources

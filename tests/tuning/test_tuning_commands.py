@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import chunkstore as cs
 from chunkstore.cli import main
+from chunkstore.cli.tuning import bench, tune
 from tests.support import REPOSITORY, require
 
 X = np.random.default_rng(0).integers(0, 9, (2000, 16, 3), dtype=np.uint8)
@@ -86,11 +89,42 @@ def test_bench_prints_each_pass_and_what_limits_it(run, path):
     assert " limits: " in result.stdout
 
 
-def test_bench_with_a_step_finds_the_consumer(run, path):
+def test_bench_with_a_step_waits_with_each_batch(run, path):
     arguments = ["--seconds", "3", "--step-ms", "20", "--batch-size", "50", "--json"]
     document = json.loads(run("bench", path, *arguments).stdout)
-    assert {found["limit"] for found in document["passes"]} == {"consumer"}
+    for found in document["passes"]:
+        assert found["seconds"] >= 0.02 * found["stats"]["batches"] > 0
     assert document["names"] == ["x", "y"]
+
+
+def command_of(result, goal):
+    line = next(line for line in result.stdout.splitlines() if line.startswith(f"{goal}: chunk"))
+    return shlex.split(line.removeprefix(f"{goal}: chunkstore "))
+
+
+@pytest.mark.parametrize("goal", ["fastest training", "smallest file", "fastest write"])
+def test_the_commands_that_are_printed_write_the_file_that_was_recommended(
+    run, path, tmp_path, goal
+):
+    np.save(tmp_path / "x y.npy", X)
+    for source in (path, tmp_path / "x y.npy"):
+        tuned = run("tune", source, "--seconds", "0.1", "--threads", "2")
+        words = command_of(tuned, goal)
+        out = tmp_path / f"{source.name}.out.zarr.zip"
+        result = run(*(str(out) if word == "OUT" else word for word in words))
+        assert result.exit_code == 0, result.output
+        codec = words[words.index("--codec") + 1]
+        with cs.open(out) as store:
+            (name,) = [name for name in store if store[name].shape == X.shape]
+            assert codec in store[name].codec
+            assert np.array_equal(store[name][:], X)
+
+
+def test_every_option_has_words(run):
+    for command in (tune, bench):
+        for option in command.params:
+            if isinstance(option, click.Option):
+                assert option.help, option.name
 
 
 def test_bench_of_an_unknown_array_is_wrong_usage(run, path):
