@@ -99,8 +99,9 @@ class PileFile:
         except OSError as error:
             raise system_call_error(error, "the file of piles cannot be created", path) from error
         try:
-            if is_there:
-                self._go_on()
+            if not (is_there and self._go_on()):
+                # Before anything else: what does not begin so is no file of piles.
+                self._call("written", system.write_at, self._descriptor, [_MAGIC], 0)
             self._call("made", os.ftruncate, self._descriptor, self.nbytes)
         except BaseException:
             os.close(self._descriptor)
@@ -188,13 +189,13 @@ class PileFile:
     def _offset(self, pile: int) -> int:
         return 2 * self._slot_nbytes + int(self._starts[pile]) * self._record_nbytes
 
-    def _go_on(self) -> None:
-        """Take over what an earlier process left, if it is just this."""
+    def _go_on(self) -> bool:
+        """Take over what an earlier process left and return True, if it is just this."""
         found = []
         size = os.fstat(self._descriptor).st_size
         for slot in range(2):
             raw = self._read_slot(slot, size)
-            if slot == 0 and raw.strip(b"\0") and not raw.startswith(_MAGIC):
+            if slot == 0 and not _is_ours(raw):
                 raise ExistingFileError(
                     "there is a file of this name that holds no piles of a shuffle; move it away",
                     self.path,
@@ -208,6 +209,7 @@ class PileFile:
         else:
             # Of other piles nothing may look like these.
             self._call("cut", os.ftruncate, self._descriptor, 0)
+        return bool(found)
 
     def _read_slot(self, slot: int, size: int) -> bytes:
         buffer = bytearray(max(0, min(self._slot_nbytes, size - slot * self._slot_nbytes)))
@@ -236,8 +238,13 @@ def remove(path: str) -> None:
     with contextlib.suppress(OSError):
         with Path(path).open("rb") as file:
             head = file.read(len(_MAGIC))
-        if head in (_MAGIC, b"\0" * len(head)):
+        if _is_ours(head):
             Path(path).unlink()
+
+
+def _is_ours(beginning: bytes) -> bool:
+    """Return whether a file of piles begins so, or a kill left as much of one."""
+    return _MAGIC.startswith(beginning[: len(_MAGIC)])
 
 
 def _columns(dealt: Dealt) -> bytes:

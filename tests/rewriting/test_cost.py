@@ -28,7 +28,7 @@ cores = options.pop("cores", None)
 if cores is not None:
     type(system.calls).available_cores = lambda calls: cores
 with cs.open(path) as store:
-    store["x"][:1]
+    next(iter(store.values()))[:1]
 
 def io():
     with open("/proc/self/io") as file:
@@ -84,6 +84,18 @@ def narrow(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def columns(tmp_path_factory):
+    """Forty columns, each in chunks of 1 MiB that end at the same samples."""
+    path = tmp_path_factory.mktemp("cost") / "columns.zarr.zip"
+    rng = np.random.default_rng(0)
+    with cs.create(path, codec="lz4", level=1) as writer:
+        for _ in range(3):
+            block = {f"x{i}": rng.integers(0, 255, 200_000).astype("f4") for i in range(40)}
+            writer.append_mapping(block)
+    return path
+
+
 def cost_of(path, out, **options):
     try:
         printed = subprocess.run(
@@ -119,6 +131,12 @@ def test_the_peak_holds_for_millions_of_tiny_samples(narrow, tmp_path, options):
 def test_quick_stays_in_its_memory_too(wide, tmp_path):
     cost = cost_of(wide, tmp_path / "out.zarr.zip", memory="64MiB", quick=True)
     assert cost["peak"] <= (64 + 64) * MIB
+
+
+def test_many_arrays_stay_in_the_memory(columns, tmp_path):
+    cost = cost_of(columns, tmp_path / "out.zarr.zip", memory="112MiB", cores=2)
+    assert cost["scratch"] > 0
+    assert cost["peak"] <= (112 + 64) * MIB
 
 
 @pytest.mark.parametrize("quick", [False, True], ids=["exact", "quick"])

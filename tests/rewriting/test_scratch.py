@@ -125,12 +125,26 @@ def test_a_file_that_ends_early_is_an_error(path):
     piles.close()
 
 
-def test_another_file_of_that_name_is_neither_used_nor_removed(path):
-    Path(path).write_bytes(b"thesis")
+@pytest.mark.parametrize("content", [b"thesis", b"\0" * 8192 + b"a disk", b"\0" * 9, b"chunks!"])
+def test_another_file_of_that_name_is_neither_used_nor_removed(path, content):
+    Path(path).write_bytes(content)
     with pytest.raises(FileExistsError, match="holds no piles of a shuffle; move it away"):
         open_piles(path)
     remove(path)
-    assert Path(path).read_bytes() == b"thesis"
+    assert Path(path).read_bytes() == content
+
+
+@pytest.mark.parametrize("length", [0, 1, 16, 17])
+def test_a_file_that_was_killed_at_its_first_bytes_is_begun_anew_and_removed(path, length):
+    piles = open_piles(path)
+    piles.close()
+    Path(path).write_bytes(Path(path).read_bytes()[:length])
+    again = open_piles(path)
+    assert again.dealt.num_samples == 0
+    again.close()
+    Path(path).write_bytes(Path(path).read_bytes()[:length])
+    remove(path)
+    assert not Path(path).exists()
 
 
 def test_remove_takes_away_piles_and_nothing_where_there_is_nothing(path):
