@@ -7,11 +7,14 @@ are decoded and encoded again, and the report counts them.
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chunkstore.errors import UnsupportedError
+from chunkstore.container.writer import hold
+from chunkstore.errors import ExistingFileError, UnsupportedError
 from chunkstore.progress import progress_bar
 from chunkstore.store.array_reader import logical_form
 from chunkstore.store.creating import create
@@ -20,7 +23,7 @@ from chunkstore.store.node import OWN_ATTRIBUTES
 from chunkstore.store.open_file import OpenFile
 from chunkstore.store.report import MergeReport
 from chunkstore.store.spec import ArraySpec
-from chunkstore.store.store import Store, check_is_file, path_of
+from chunkstore.store.store import PARTIAL_SUFFIX, Store, check_is_file, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,7 +54,7 @@ def merge(
     attributes
         Of the new file; by default those that all parts have with equal values.
     overwrite
-        True replaces an existing file.
+        True replaces an existing file, and drops what a killed merge left.
     progress
         Show a bar on stderr; None shows it on a terminal when the work takes over a second.
 
@@ -71,7 +74,8 @@ def merge(
 
     Notes
     -----
-    Arrays that are not aligned, such as a mean image, must be equal in all parts.
+    Arrays that are not aligned, such as a mean image, must be equal in all parts, however they are
+    encoded.
 
     Examples
     --------
@@ -98,6 +102,7 @@ def merge(
         if all(key in other.attributes and other.attributes[key] == value for other in others)
     }
     copied = encoded = 0
+    _check_partial(path_of(out), overwrite=overwrite)
     writer = create(
         out,
         arrays=first.specs,
@@ -129,6 +134,21 @@ def merge(
                 file.close()
         num_samples = writer.num_samples
     return MergeReport(path_of(out), tuple(paths), num_samples, copied, encoded)
+
+
+def _check_partial(out: str, *, overwrite: bool) -> None:
+    """Raise ExistingFileError for what a killed writer left, which no merge goes on with."""
+    partial = out + PARTIAL_SUFFIX
+    if overwrite or os.path.lexists(out) or not os.path.exists(partial):
+        return
+    with hold(partial):
+        raise ExistingFileError(
+            f"a merge or another writer of this file was killed and left {partial}; a merge "
+            "begins anew: overwrite=True (--overwrite) drops what was left, once you are sure that "
+            "nothing in it is wanted",
+            out,
+            errno=errno.EEXIST,
+        )
 
 
 @dataclass(frozen=True)
@@ -199,13 +219,36 @@ def _check_alike(first: _Part, other: _Part) -> None:
                 f"{where}array {name!r} has samples of {found.dtype} {found.sample_shape}; "
                 f"expected {spec.dtype} {spec.sample_shape}"
             )
-    if other.unaligned != first.unaligned:
-        names = sorted(
-            name
-            for name in {*first.unaligned, *other.unaligned}
-            if first.unaligned.get(name) != other.unaligned.get(name)
+    names = sorted(
+        name
+        for name in {*first.unaligned, *other.unaligned}
+        if first.unaligned.get(name) != other.unaligned.get(name)
+        # Equal ones that are encoded differently have other fingerprints.
+        and not (
+            name in first.unaligned
+            and name in other.unaligned
+            and _are_equal(first.path, other.path, name)
         )
+    )
+    if names:
         raise ValueError(
             f"{where}arrays that are not aligned must be equal in all parts; "
             f"{', '.join(names)} differ"
+        )
+
+
+def _are_equal(first: str, other: str, name: str) -> bool:
+    """Return whether two files have arrays of one name with equal type, attributes and bytes."""
+    with closing(OpenFile(first)) as first_file, closing(OpenFile(other)) as other_file:
+        one, two = Store(first_file)[name], Store(other_file)[name]
+        if (one.dtype, one.shape, dict(one.attributes)) != (
+            two.dtype,
+            two.shape,
+            dict(two.attributes),
+        ):
+            return False
+        step = max(one.chunk_length, two.chunk_length)
+        return all(
+            one[start : start + step].tobytes() == two[start : start + step].tobytes()
+            for start in range(0, one.shape[0], step)
         )

@@ -229,3 +229,49 @@ def test_the_command_line_merges_and_says_what_was_copied(tmp_path):
     assert result.exit_code == 0, result.output
     assert result.stdout.endswith("8,192 samples of 2 files; 2 chunks copied, 0 encoded again\n")
     assert CliRunner().invoke(main, ["merge", str(out), *map(str, paths)]).exit_code == 2
+
+
+@pytest.mark.parametrize("mean", [np.arange(900.0), np.zeros((0, 3))], ids=["some", "none"])
+def test_equal_unaligned_arrays_are_equal_however_they_are_encoded(tmp_path, mean):
+    for name, codec in (("a", "lz4"), ("b", "zstd")):
+        with cs.create(tmp_path / name, codec=codec) as writer:
+            writer.append(x=np.arange(10))
+            writer.put("mean", mean, aligned=False)
+    cs.merge([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+    with cs.open(tmp_path / "out") as store:
+        np.testing.assert_array_equal(store["mean"][...], mean)
+
+
+@pytest.mark.parametrize(
+    ("array", "attributes"),
+    [
+        (np.arange(900.0) + 1e-9, {}),
+        (np.arange(900.0, dtype="f4"), {}),
+        (np.arange(900.0), {"k": 1}),
+    ],
+    ids=["value", "dtype", "attributes"],
+)
+def test_other_unaligned_arrays_are_refused_however_they_are_encoded(tmp_path, array, attributes):
+    given = {"a": ("lz4", np.arange(900.0), {}), "b": ("zstd", array, attributes)}
+    for name, (codec, values, about) in given.items():
+        with cs.create(tmp_path / name, codec=codec) as writer:
+            writer.append(x=np.arange(10))
+            writer.put("mean", values, aligned=False, attributes=about)
+    with pytest.raises(ValueError, match="must be equal in all parts; mean differ"):
+        cs.merge([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+
+
+def test_what_a_killed_merge_left_is_dropped_as_the_error_says(tmp_path):
+    for name in ("a", "b"):
+        cs.save(tmp_path / name, {"x": np.arange(10)})
+    parts, out = [str(tmp_path / "a"), str(tmp_path / "b")], tmp_path / "out"
+    (tmp_path / "out.partial").write_bytes((tmp_path / "a").read_bytes()[:100])
+    with pytest.raises(
+        FileExistsError, match=r"overwrite=True \(--overwrite\) drops what was left"
+    ):
+        cs.merge(parts, out)
+    assert (tmp_path / "out.partial").exists()
+    result = CliRunner().invoke(main, ["merge", str(out), *parts, "--overwrite"])
+    assert result.exit_code == 0, result.output
+    assert len(cs.load(out)["x"]) == 20
+    assert not (tmp_path / "out.partial").exists()
