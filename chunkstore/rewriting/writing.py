@@ -129,6 +129,8 @@ def write(new: NewFile, stream: SampleStream) -> None:
             _drop(new.out + PARTIAL_SUFFIX)
             if isinstance(error, SystemCallError):
                 raise _without_promise(error) from error
+        if isinstance(error, CorruptionError) and error.path == new.contents.store.path:
+            raise _with_way_out(error, new.out + PARTIAL_SUFFIX) from error
         raise
 
 
@@ -238,6 +240,14 @@ def _stride(specs: Mapping[str, ArraySpec], num_samples: int) -> int:
     if unit * sample_nbytes > 2 * between:
         unit = min(lengths)
     return -(-between // (unit * sample_nbytes)) * unit
+
+
+def _with_way_out(error: CorruptionError, partial: str) -> CorruptionError:
+    """Return the error of a damaged source with what can be done, and what is left."""
+    message = f"{error.message}. `chunkstore repair` (chunkstore.repair) saves the rest of it first"
+    if Path(partial).exists():
+        message += f"; what was written so far stays in {partial}"
+    return type(error)(message, error.path, error.key, error.offset)
 
 
 def _without_promise(error: SystemCallError) -> SystemCallError:

@@ -327,9 +327,11 @@ def damage(path, entry):
 def test_a_damaged_chunk_is_an_error_that_names_it(path, out, entry):
     write_file(path)
     damage(path, entry)
-    with pytest.raises(cs.CorruptionError, match=entry):
+    with pytest.raises(cs.CorruptionError, match=entry) as caught:
         cs.recompress(path, out, codec="lz4")
     assert not out.exists()
+    assert "`chunkstore repair` (chunkstore.repair) saves the rest" in str(caught.value)
+    assert str(caught.value).endswith(f"what was written so far stays in {out}.partial")
 
 
 def test_unfinished_work_of_other_arrays_beside_the_samples_is_not_gone_on_with(

@@ -279,8 +279,11 @@ def test_a_damaged_chunk_is_an_error_and_leaves_nothing(path, out, monkeypatch, 
     write_file(path)
     damage(path, "images/c/3/0/0/0")
     use_piles(monkeypatch, num_piles, most_records=1000)
-    with pytest.raises(cs.CorruptionError, match=r"images/c/3/0/0/0.*samples \[\d+, \d+\)"):
+    with pytest.raises(
+        cs.CorruptionError, match=r"images/c/3/0/0/0.*samples \[\d+, \d+\)"
+    ) as caught:
         cs.shuffle(path, out, quick=quick)
+    assert str(caught.value).endswith("saves the rest of it first")
     assert names_in(path.parent) == ["in.zarr.zip"]
     assert [t.name for t in threading.enumerate() if t.name.startswith("chunkstore")] == []
 
