@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from chunkstore.tuning.report import Recommendation, TuneReport
 
 _SIZE = re.compile(r"(\d+)x(\d+)")
+# An hour; no sleep can last for ever.
+_MOST_STEP_MS = 3_600_000
 
 
 @click.command(epilog="Example: chunkstore tune train.zarr.zip --array x --plot codecs.png")
@@ -82,7 +84,7 @@ def tune(*, source: str, plot: str | None, size: str | None, as_json: bool, **op
         if plot is not None:
             report.plot().savefig(Path(plot), format="png", dpi=120)
             click.echo(f"wrote {plot}", err=True)
-        commands = _commands(source, report)
+        commands = _commands(source, report, size=size)
         if as_json:
             print_json(report.to_json() | {"commands": commands})
         else:
@@ -116,7 +118,7 @@ def tune(*, source: str, plot: str | None, size: str | None, as_json: bool, **op
 )
 @click.option(
     "--step-ms",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(min=0, max=_MOST_STEP_MS),
     default=0.0,
     help="What a step of training takes on another device: to wait so long with each batch.",
 )
@@ -158,18 +160,18 @@ def _tidy_when_terminated() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _commands(source: str, report: TuneReport) -> dict[str, str]:
+def _commands(source: str, report: TuneReport, *, size: str | None) -> dict[str, str]:
     """Return by goal the command that gives a file as recommended, written for a shell.
 
     A store is written anew. Other data are imported, with the shuffle for each array that makes
     its first chunk smallest.
     """
     kind = import_kind(source)
-    head = ["recompress"] if kind is None else ["import", kind]
+    head = ["chunkstore", *(["recompress"] if kind is None else ["import", kind]), source, "OUT"]
+    if size is not None:
+        head += ["--size", size]
     return {
-        item.goal: shlex.join(
-            ["chunkstore", *head, source, "OUT", *_options_of(item, has_shuffle=kind is None)]
-        )
+        item.goal: shlex.join([*head, *_options_of(item, has_shuffle=kind is None)])
         for item in report.recommendations
         if item.goal != "default"
     }

@@ -120,7 +120,33 @@ def test_the_commands_that_are_printed_write_the_file_that_was_recommended(
             assert np.array_equal(store[name][:], X)
 
 
-def test_every_option_has_words(run):
+def test_the_command_for_images_has_their_size(run, tmp_path):
+    image = require("PIL.Image")
+    place = tmp_path / "photos" / "cats"
+    place.mkdir(parents=True)
+    for number in range(6):
+        image.fromarray(X[number : number + 1]).resize((20, 10 + number)).save(
+            place / f"{number}.png"
+        )
+    arguments = ["--size", "8x12", "--seconds", "0.1", "--json"]
+    document = json.loads(run("tune", tmp_path / "photos", *arguments).stdout)
+    words = shlex.split(document["commands"]["smallest_file"])
+    assert words[1:6] == ["import", "images", str(tmp_path / "photos"), "OUT", "--size"]
+    out = tmp_path / "a.zarr.zip"
+    result = run(*(out if word == "OUT" else word for word in words[1:]))
+    assert result.exit_code == 0, result.output
+    with cs.open(out) as store:
+        assert store["x"].shape == (6, 8, 12, 3)
+
+
+@pytest.mark.parametrize("step", ["inf", "nan", "-1"])
+def test_a_step_that_nobody_can_wait_for_is_wrong_usage(run, path, step):
+    result = run("bench", path, "--seconds", "0.1", "--step-ms", step)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+def test_every_option_has_words():
     for command in (tune, bench):
         for option in command.params:
             if isinstance(option, click.Option):
