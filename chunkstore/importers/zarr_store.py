@@ -15,12 +15,13 @@ import zarr
 from chunkstore.errors import FormatError, UnsupportedError
 from chunkstore.format.stored_dtype import restored_dtype, stored_form, to_restored
 from chunkstore.importers.arrays.attributes import json_attributes
-from chunkstore.importers.arrays.column import Column, ForeignColumn, MappedColumn
+from chunkstore.importers.arrays.column import Column, MappedColumn
 from chunkstore.importers.arrays.files import default_name
 from chunkstore.importers.arrays.found import chosen_arrays, found_samples
 from chunkstore.importers.arrays.options import import_arrays
 from chunkstore.importers.arrays.text import TextColumn
 from chunkstore.importers.zarr_store_chunks import chunk_column
+from chunkstore.importers.zarr_store_frames import CheckedColumn, FrameCheck
 from chunkstore.importers.zarr_store_place import identity_of, opened
 from chunkstore.store.node import OWN_ATTRIBUTES
 
@@ -214,22 +215,27 @@ def _column(array: Any, where: str, identity: str, notes: list[str]) -> Column:
             f"{where}: {num_missing} chunks are not in the store; their elements are the fill "
             f"value {array.fill_value}"
         )
-    dtype = array.dtype
+    dtype, frames = array.dtype, FrameCheck(where, array)
     if dtype.kind in "OT":
         if dtype.kind == "O" and not _is_text(array):
             raise UnsupportedError(
                 f"{where} holds Python objects ({array.metadata.to_dict().get('filters')}), of "
                 "which only text is read"
             )
+
+        def read_texts(start: int, stop: int) -> Any:
+            frames.check(start, stop)
+            return array[start:stop]
+
         return TextColumn(
             where,
             array.shape,
-            lambda start, stop: array[start:stop],
+            read_texts,
             chunk_length=max(1, array.chunks[0]),
             identity=identity,
             attributes=attributes,
         )
-    column = chunk_column(ForeignColumn(where, array, attributes=attributes), array)
+    column = chunk_column(CheckedColumn(where, array, frames, attributes=attributes), array)
     if not is_ours:
         return column
     logical, shape = _logical_form(array, where)

@@ -7,6 +7,8 @@ import shutil
 import numpy as np
 import pytest
 import zarr
+from numcodecs import Blosc, Shuffle
+from zarr.codecs import BloscCodec
 
 import chunkstore as cs
 
@@ -204,3 +206,34 @@ def test_a_type_that_does_not_fit_what_is_stored_is_named(tmp_path):
     group["x"].attrs["chunkstore"] = {"dtype": "O"}
     with pytest.raises(cs.FormatError, match=r"array 'x': .*is no data type"):
         cs.import_zarr(tmp_path / "a", tmp_path / "b.zarr.zip")
+
+
+def write_v2(folder, values):
+    group = zarr.open_group(folder, mode="w", zarr_format=2)
+    return group.create_array(
+        "x", data=values, chunks=(1000,), filters=[Shuffle(8)], compressors=Blosc(cname="zlib")
+    )
+
+
+def write_v3(folder, values):
+    group = zarr.open_group(folder, mode="w")
+    compressor = BloscCodec(shuffle="noshuffle")
+    return group.create_array("x", data=values, chunks=(1000,), compressors=compressor)
+
+
+def write_text(folder, values):
+    return write_v3(folder, values.astype(str).astype(np.dtypes.StringDType()))
+
+
+@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+@pytest.mark.parametrize("write", [write_v2, write_v3, write_text])
+def test_a_frame_that_was_cut_short_is_damage_where_zarr_decodes_it(tmp_path, write):
+    folder, out = tmp_path / "t.zarr", tmp_path / "t.zarr.zip"
+    values = np.random.default_rng(0).integers(0, 1 << 40, 4000).astype("M8[ns]")
+    array = write(folder, values)
+    cs.import_zarr(folder, out)
+    chunk = folder / "x" / array.metadata.encode_chunk_key((2,))
+    for nbytes in (chunk.stat().st_size - 1, 2000, 16, 3):
+        chunk.write_bytes(chunk.read_bytes()[:nbytes])
+        with pytest.raises(cs.CorruptionError, match=r"samples \[2000, 3000\): the chunk .* frame"):
+            cs.import_zarr(folder, out, overwrite=True)
