@@ -129,7 +129,7 @@ def shuffle(
             "shuffled": True,
             "method": "exact",
             "seed": seed,
-            "index": index if contents.samples else None,
+            "index": _index_told(contents, index),
         }
         order = RandomOrder(contents.num_samples, seed=seed)
         if quick and job.has_values:
@@ -238,6 +238,13 @@ def unshuffle(
             is_verified=verify,
             scratch_nbytes=job.scratch_nbytes,
         )
+
+
+def _index_told(contents: Contents, index: str | None) -> str | None:
+    """Return the array of the new file that says which sample each one is, if it has one."""
+    known = index_of(contents.before) if index is None else index
+    # One that an earlier shuffle wrote goes on to be right, whatever is asked for now.
+    return known if contents.samples and (index is not None or known in contents.samples) else None
 
 
 def _new_index(contents: Contents, index: str | None) -> str | None:

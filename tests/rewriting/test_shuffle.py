@@ -438,3 +438,13 @@ def test_a_source_with_a_name_that_the_work_takes_is_refused_and_kept(path, out,
         write(source, out, overwrite=True)
     assert source.read_bytes() == content
     assert not out.exists()
+
+
+def test_a_second_shuffle_without_an_index_keeps_that_of_the_first_known(path, out, tmp_path):
+    arrays = write_file(path, 50)
+    cs.shuffle(path, out, seed=1)
+    second, third, back = (tmp_path / f"{name}.zarr.zip" for name in ("second", "third", "back"))
+    cs.shuffle(out, second, seed=2, index=None)
+    cs.shuffle(second, third, seed=3)
+    cs.unshuffle(third, back)
+    assert_same_values(back, arrays)
