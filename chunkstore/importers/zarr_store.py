@@ -150,7 +150,16 @@ def _arrays_of(root: Any, place: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def visit(group: Any, prefix: str) -> None:
-        for name, member in sorted(group.members()):
+        try:
+            members = sorted(group.members())
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            where = os.path.join(place, *prefix.split("/"))
+            raise FormatError(
+                f"the metadata of what is in the group {where!r} cannot be read: "
+                f"{type(error).__name__}: {error}",
+                place,
+            ) from error
+        for name, member in members:
             if isinstance(member, zarr.Array):
                 found[prefix + name] = member
             else:

@@ -64,7 +64,7 @@ def opened(place: str, resources: ExitStack) -> Any:
     resources.callback(store.close)
     try:
         return zarr.open(store=store, mode="r")
-    except (FileNotFoundError, KeyError, ValueError, TypeError) as error:
+    except (FileNotFoundError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise FormatError(f"there is no zarr group or array: {error}", place) from error
 
 

@@ -237,3 +237,13 @@ def test_a_frame_that_was_cut_short_is_damage_where_zarr_decodes_it(tmp_path, wr
         chunk.write_bytes(chunk.read_bytes()[:nbytes])
         with pytest.raises(cs.CorruptionError, match=r"samples \[2000, 3000\): the chunk .* frame"):
             cs.import_zarr(folder, out, overwrite=True)
+
+
+@pytest.mark.parametrize("damage", [b"{", b"\xef\xff", b'{"zarr_format": 9}', b"[]"], ids=repr)
+@pytest.mark.parametrize("name", ["zarr.json", "g/zarr.json", "g/x/zarr.json"])
+def test_damaged_metadata_are_an_error_that_names_the_store(tmp_path, damage, name):
+    folder = tmp_path / "t.zarr"
+    zarr.open_group(folder, mode="w").create_group("g").create_array("x", data=np.arange(9))
+    (folder / name).write_bytes(damage)
+    with pytest.raises(cs.ChunkStoreError, match=r"t\.zarr"):
+        cs.import_zarr(folder, tmp_path / "t.zarr.zip")
