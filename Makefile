@@ -16,12 +16,13 @@ PIP_FLAGS = -qq --disable-pip-version-check
 PYTHON = .venv/bin/python
 PYTHON_ALL = .venv-all/bin/python
 PYTHON_BENCH = .venv-bench/bin/python
-# Tests of torch, tf.data and JAX without Keras run once, beside Keras on JAX.
+# `make test` has run Keras on JAX. What needs torch or tf.data without Keras runs once.
 OTHER_BACKENDS = torch tensorflow
 # What `make test` cannot run: dask's cluster, datasets, the notebook and the pages that need a framework.
-NEEDS_MORE = dask or iterables or torch or with_packages or viewing
+NEEDS_MORE = dask or iterables or torch or with_packages or browser
 ADAPTERS = $(wildcard chunkstore/adapters)
 KERAS_TESTS = tests/adapters/test_backend.py $(wildcard tests/adapters/test_keras_*.py)
+OTHER_ADAPTER_TESTS = $(filter-out $(KERAS_TESTS),$(wildcard tests/adapters/test_*.py))
 REQUIRED = keras jax dask h5py hdf5plugin xarray fsspec tensorstore PIL simplejpeg pyarrow cramjam matplotlib mkdocs material \
     mkdocstrings_handlers
 BCOLZ_IF_IT_HAS_WHEELS = 'import sys; print("bcolz" * (sys.version_info < (3, 13)))'
@@ -43,13 +44,13 @@ check: .venv/.stamp
 	$(PYTHON) -m pytest -q tests/test_architecture.py
 
 test-all: browser .venv-all/.stamp
-	KERAS_BACKEND=jax CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest $(ADAPTERS) tests/adapters
+	KERAS_BACKEND=jax CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest $(ADAPTERS) $(OTHER_ADAPTER_TESTS)
 	set -e; for backend in $(OTHER_BACKENDS); do \
 	    echo "== Keras on $$backend"; \
 	    KERAS_BACKEND=$$backend CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest \
 	        $(ADAPTERS) $(KERAS_TESTS); \
 	done
-	CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest tests/dask tests/importers/iterables tests/viewing \
+	CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest tests/dask tests/importers/iterables tests/viewing/test_browser.py \
 	    tests/test_notebooks.py tests/test_docs.py -k "$(NEEDS_MORE)"
 
 # The pages are tested in a real browser: the one on PATH, or Debian's, which only root can install.
