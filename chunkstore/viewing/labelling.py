@@ -251,7 +251,9 @@ def advise(store: Store, labels: str | None) -> Diagnosis | str | None:
             "number of each; loader.diagnose() judges them"
         )
     if labels is not None and sample_nbytes(store[labels]) > _MOST_JUDGED_NBYTES:
-        nbytes = store.num_samples * sample_nbytes(store[labels])
+        # Rows that are no classes are projected as float64.
+        elements = math.prod(store[labels].shape[1:])
+        nbytes = store.num_samples * max(sample_nbytes(store[labels]), 8 * elements)
         if nbytes > LOOK_NBYTES:
             return (
                 f"the labels {labels!r} take {nbytes:,} bytes, and a look holds at most "

@@ -379,10 +379,10 @@ def test_wide_labels_beyond_the_bytes_of_a_look_are_not_read_whole(tmp_path, mon
     labels = np.eye(10, dtype="f4")[np.arange(2000) % 10]
     path = write(tmp_path / "a.zarr.zip", x=np.ones((2000, 3)), y=labels)
     assert "loader.diagnose" not in cs.view(path).look.advice_text
-    monkeypatch.setattr(labelling, "LOOK_NBYTES", labels.nbytes - 1)
+    monkeypatch.setattr(labelling, "LOOK_NBYTES", 2 * labels.nbytes - 1)
     text = cs.view(path).look.advice_text
     assert text == (
-        "the labels 'y' take 80,000 bytes, and a look holds at most 79,999; "
+        "the labels 'y' take 160,000 bytes, and a look holds at most 159,999; "
         "loader.diagnose('y') judges them"
     )
     assert "loader.diagnose(" in (tmp_path / "a.html").read_text()
