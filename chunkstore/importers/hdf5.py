@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from chunkstore.errors import FormatError, SystemCallError
 from chunkstore.importers.arrays.attributes import add_value, json_attributes
+from chunkstore.importers.arrays.column import MemoryColumn
 from chunkstore.importers.arrays.found import check_beside
 from chunkstore.importers.arrays.joined import JoinedColumn
 from chunkstore.importers.arrays.options import import_arrays
@@ -206,6 +207,7 @@ class _Part:
         self.notes: list[str] = []
         self.columns: dict[str, Column] = {}
         self.beside: dict[str, np.ndarray[Any, Any]] = {}
+        self.beside_attributes: dict[str, dict[str, Any]] = {}
         self.layout = self._found_layout() if layout == "auto" else layout
         if layout == "neon" and not file.has_dataset(INPUT):
             raise FormatError(
@@ -284,8 +286,10 @@ class _Part:
         elif is_neon and path == MEAN:
             lshape = sample_shape(file.place(INPUT), file.dataset(INPUT).attrs)
             self.beside[name] = mean_array(place, whole(column), lshape)
+            self.beside_attributes[name] = column.attributes
             return
         if is_beside:
+            self.beside_attributes[name] = column.attributes
             self.beside[name] = whole(column)
         else:
             self.columns[name] = column
@@ -308,7 +312,10 @@ def _joined(parts: Sequence[_Part], name: str) -> dict[str, Column]:
 
 
 def _common_beside(parts: Sequence[_Part]) -> dict[str, Any]:
-    """Return the arrays beside the samples, which all files must have alike."""
+    """Return the arrays beside the samples, which all files must have alike.
+
+    Their attributes are those of the first.
+    """
     first = parts[0]
     for part in parts[1:]:
         for name, values in first.beside.items():
@@ -318,4 +325,11 @@ def _common_beside(parts: Sequence[_Part]) -> dict[str, Any]:
                     f"array {name!r} stands beside the samples and is another in "
                     f"{part.file.path} than in {first.file.path}"
                 )
-    return dict(first.beside)
+    return {
+        name: MemoryColumn(
+            f"{first.file.path}: {name!r}",
+            values,
+            attributes=first.beside_attributes.get(name),
+        )
+        for name, values in first.beside.items()
+    }

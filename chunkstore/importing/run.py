@@ -275,7 +275,8 @@ class _Run:
         """Store the arrays that are no samples."""
         for name, values in self._source.unaligned.items():
             digested = Digested(values)
-            self._writer.put(name, digested, aligned=False)
+            attributes = dict(getattr(values, "attributes", {}))
+            self._writer.put(name, digested, aligned=False, attributes=attributes)
             self._position.digests[name] = digested.digest
 
     def checkpoint(self) -> None:

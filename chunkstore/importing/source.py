@@ -89,7 +89,10 @@ class SampleSource(Protocol):
 
     @property
     def unaligned(self) -> Mapping[str, Any]:
-        """Further arrays, of any length, that are stored beside them; read in order, once."""
+        """Further arrays, of any length, that are stored beside them; read in order, once.
+
+        Those that have ``attributes``, JSON values, keep them.
+        """
 
     @property
     def attributes(self) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -235,3 +236,35 @@ def test_chunks_of_very_many_arrays_are_smaller_unless_the_person_says(tmp_path)
     with cs.open(tmp_path / "a.zarr.zip") as few, cs.open(tmp_path / "b.zarr.zip") as many:
         assert few["c0"].chunk_length == 65_536
         assert many["c0"].chunk_length == 131_072
+
+
+class Described:
+    """An array with attributes."""
+
+    attributes: ClassVar = {"unit": "metre"}
+
+    def __init__(self, values):
+        self._values, self.shape, self.dtype = values, values.shape, values.dtype
+
+    def __getitem__(self, key):
+        return self._values[key]
+
+
+def test_arrays_beside_the_samples_have_their_attributes_also_after_going_on(tmp_path, monkeypatch):
+    out, whole = tmp_path / "out.zarr.zip", tmp_path / "whole.zarr.zip"
+    unaligned = {"mean": Described(np.ones(3))}
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        # All is stored, and the file has not its name yet.
+        patch.setattr(run, "compare", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_import(MemorySource(rows(300), unaligned=unaligned), out, options_of())
+    run_import(MemorySource(rows(300), unaligned=unaligned), out, options_of())
+    run_import(MemorySource(rows(300), unaligned=unaligned), whole, options_of())
+    for path in (out, whole):
+        with cs.open(path) as store:
+            assert store["mean"].attributes == {"unit": "metre"}
+            assert store["mean"][:].tolist() == [1, 1, 1]

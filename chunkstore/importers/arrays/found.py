@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chunkstore.importers.arrays.attributes import add_value
-from chunkstore.importers.arrays.column import Column
+from chunkstore.importers.arrays.column import Column, MemoryColumn
 from chunkstore.importers.arrays.samples import ArraySamples, whole
 
 if TYPE_CHECKING:
@@ -107,7 +107,12 @@ def found_samples(
         kind,
         name,
         {key: column for key, column in columns.items() if key not in beside},
-        unaligned={key: whole(columns[key]) for key in beside},
+        unaligned={
+            key: MemoryColumn(
+                columns[key].place, whole(columns[key]), attributes=columns[key].attributes
+            )
+            for key in beside
+        },
         attributes=known,
         provenance={
             **(provenance or {}),

@@ -48,7 +48,7 @@ def test_columns_are_samples_or_stand_beside_them_and_single_values_are_attribut
         "test", "a", found, beside=["mean"], attributes={"scale": 1, "by": "me"}, notes=notes
     )
     assert list(samples.specs) == ["x"]
-    assert samples.unaligned["mean"].tolist() == [0, 1, 2]
+    assert samples.unaligned["mean"][:].tolist() == [0, 1, 2]
     assert samples.attributes == {"scale": 0.5, "by": "me"}
     assert samples.provenance["beside"] == {"mean": "a: mean"}
     assert samples.notes == (

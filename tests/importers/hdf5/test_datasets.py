@@ -481,3 +481,15 @@ def test_elements_that_are_arrays_are_refused_by_name(tmp_path):
         file.create_dataset("x", (30,), np.dtype(("i2", (4, 4))), chunks=(10,))
     with pytest.raises(cs.UnsupportedError, match="dataset '/x' has arrays for elements"):
         cs.import_hdf5(tmp_path / "a.h5", tmp_path / "a.zarr.zip")
+
+
+def test_arrays_beside_the_samples_keep_their_attributes(tmp_path):
+    path, out = tmp_path / "a.h5", tmp_path / "a.zarr.zip"
+    with h5py.File(path, "w") as file:
+        file["x"] = np.arange(30)
+        file["mean"] = np.arange(3.0)
+        file["mean"].attrs["unit"] = "metre"
+    cs.import_hdf5(path, out, beside=["mean"])
+    with cs.open(out) as store:
+        assert store["mean"].attributes == {"unit": "metre"}
+        assert store["mean"][...].tolist() == [0, 1, 2]
