@@ -13,10 +13,13 @@ import json
 import os
 import warnings
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from chunkstore.container.layout import LOCAL, LOCAL_SIGNATURE
+from chunkstore.container.scan import walk
 from chunkstore.errors import (
     ChunkStoreWarning,
     CorruptionError,
@@ -31,6 +34,7 @@ from chunkstore.importing.losses import MAX_LISTED, Losses
 from chunkstore.importing.source import Skipped
 from chunkstore.store.creating import append, create
 from chunkstore.store.store import PARTIAL_SUFFIX, open_store
+from chunkstore.system import ReadFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
 PROVENANCE = "import"
 _POSITION = "position"
 _MAX_SHOWN_LENGTH: Final = 80
+# The first entry of every file of ours.
+_ROOT_NAME: Final = b"zarr.json"
 # Longer text is no path.
 _PATH_LENGTH: Final = 4096
 
@@ -219,8 +225,7 @@ def find_position(
     found = _read_attributes(partial)
     about = found.pop(PROVENANCE, None)
     if not isinstance(about, dict) or _POSITION not in about:
-        # Killed before its first checkpoint, an import leaves next to nothing.
-        if Path(partial).stat().st_size == 0:
+        if _has_no_samples(partial):
             return Position()
         _refuse_partial(partial, out, overwrite=overwrite)
         return None
@@ -284,6 +289,25 @@ def _refuse_partial(partial: str, out: str | os.PathLike[str], *, overwrite: boo
             "begins anew, once you are sure that nothing in it is wanted",
             os.fspath(out),
             errno=errno.EEXIST,
+        )
+
+
+def _has_no_samples(path: str) -> bool:
+    """Return whether a file is what a writer leaves that was killed before its first checkpoint.
+
+    That are metadata, cut off anywhere: nothing of it is wanted, whoever wrote it.
+    """
+    with closing(ReadFile(path)) as file:
+        size = file.size()
+        signature = file.read(len(LOCAL_SIGNATURE), 0)
+        name = file.read(len(_ROOT_NAME), LOCAL.size)
+        if not (LOCAL_SIGNATURE.startswith(signature) and _ROOT_NAME.startswith(name)):
+            return False
+        return all(
+            piece.kind in ("cut", "records")
+            if piece.header is None
+            else piece.header.name.endswith(b"zarr.json")
+            for piece in walk(file, 0, size)
         )
 
 

@@ -268,3 +268,41 @@ def test_arrays_beside_the_samples_have_their_attributes_also_after_going_on(tmp
         with cs.open(path) as store:
             assert store["mean"].attributes == {"unit": "metre"}
             assert store["mean"][:].tolist() == [1, 1, 1]
+
+
+def test_an_import_killed_before_its_first_checkpoint_goes_on(tmp_path, monkeypatch):
+    out, partial = tmp_path / "out.zarr.zip", tmp_path / "out.zarr.zip.partial"
+    left = []
+    checkpoint = run._Run.checkpoint
+
+    def noted(self):
+        checkpoint(self)
+        left.append(partial.read_bytes())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run._Run, "checkpoint", noted)
+        run_import(MemorySource(rows(30)), out, options_of())
+    whole, first = out.read_bytes(), left[0]
+    lengths = {*range(6), 30, 31, 100, len(first) - 1, len(first), *range(7, len(first), 499)}
+    for length in lengths:
+        out.unlink()
+        partial.write_bytes(first[:length])
+        run_import(MemorySource(rows(30)), out, options_of())
+        assert out.read_bytes() == whole, length
+
+
+@pytest.mark.parametrize(
+    "left", [b"my own notes", b"PK\3\4 and what is no zip" * 9], ids=["text", "zip"]
+)
+def test_what_no_import_left_is_not_dropped(tmp_path, left):
+    out, partial = tmp_path / "out.zarr.zip", tmp_path / "out.zarr.zip.partial"
+    partial.write_bytes(left)
+    with pytest.raises(FileExistsError):
+        run_import(MemorySource(rows(30)), out, options_of())
+    with cs.create(tmp_path / "other", chunk_nbytes=50_000) as writer:
+        writer.append(**rows(300))
+        writer.flush()
+        started = (tmp_path / "other.partial").read_bytes()
+    partial.write_bytes(started[: len(started) // 2])
+    with pytest.raises(FileExistsError):
+        run_import(MemorySource(rows(30)), out, options_of())
