@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 # Keras' own default is TensorFlow, which the smaller environment has not.
 os.environ.setdefault("KERAS_BACKEND", "jax")
+
+# A run in the background ignores interrupts, and so would the programs that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Folders of the package in which a file may need an optional package.
 OPTIONAL_FOLDERS = ("adapters", "importers")
