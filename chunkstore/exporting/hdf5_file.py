@@ -9,6 +9,7 @@ an exception on the way through it crashes the process.
 from __future__ import annotations
 
 import io
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class KeptErrors(io.RawIOBase):
 
     def __init__(self, path: Path) -> None:
         self.error: BaseException | None = None
+        self._is_refused = False
         self._file = path.open("xb+", buffering=0)
         # HDF5 may read what it believes to be in the file: zeros come from behind the end.
         self._position = 0
@@ -60,12 +62,12 @@ class KeptErrors(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move, as in any file."""
-        try:
-            self._position = self._file.seek(offset, whence)
-        except BaseException as error:  # noqa: BLE001 - kept
-            self.error = self.error or error
-            if whence == io.SEEK_SET:
-                self._position = offset
+        start = 0
+        if whence == io.SEEK_CUR:
+            start = self._position
+        elif whence == io.SEEK_END:
+            start = os.fstat(self._file.fileno()).st_size
+        self._position = start + offset
         return self._position
 
     def tell(self) -> int:
@@ -76,12 +78,16 @@ class KeptErrors(io.RawIOBase):
         """Fill the buffer as far as the file goes; behind it with zeros once writing failed."""
         view = memoryview(buffer).cast("B")
         done = 0
-        try:
-            while done < len(view) and (count := self._file.readinto(view[done:])):
+        while not self._is_refused and done < len(view):
+            try:
+                self._file.seek(self._position + done)
+                count = self._file.readinto(view[done:])
+                if not count:
+                    break
                 done += count
-        except BaseException as error:  # noqa: BLE001 - kept
-            self.error = self.error or error
-        if self.error is not None and done < len(view):
+            except BaseException as error:  # noqa: BLE001 - kept
+                self._keep(error)
+        if self._is_refused and done < len(view):
             view[done:] = bytes(len(view) - done)
             done = len(view)
         self._position += done
@@ -91,23 +97,35 @@ class KeptErrors(io.RawIOBase):
         """Write all bytes; none any more once the system refused."""
         view = memoryview(data).cast("B")
         done = 0
-        try:
-            while self.error is None and done < len(view):
+        while not self._is_refused and done < len(view):
+            try:
+                self._file.seek(self._position + done)
                 done += self._file.write(view[done:])
-        except BaseException as error:  # noqa: BLE001 - kept
-            self.error = error
+            except BaseException as error:  # noqa: BLE001 - kept
+                self._keep(error)
         self._position += len(view)
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
         """Change the length, unless the system refused something."""
         wanted = self._position if size is None else size
-        try:
-            if self.error is None:
+        is_done = False
+        while not (is_done or self._is_refused):
+            try:
                 self._file.truncate(wanted)
-        except BaseException as error:  # noqa: BLE001 - kept
-            self.error = error
+                is_done = True
+            except BaseException as error:  # noqa: BLE001 - kept
+                self._keep(error)
         return wanted
+
+    def _keep(self, error: BaseException) -> None:
+        """Keep an error for later. What the system did not refuse is done again.
+
+        An interrupt changes nothing about the file, and HDF5 must find in it what it wrote: with
+        less it cannot close it, and crashes the process at its end.
+        """
+        self.error = self.error or error
+        self._is_refused |= isinstance(error, Exception)
 
     def close(self) -> None:
         """Close the file; again is allowed."""

@@ -250,7 +250,7 @@ def fletcher32(data: NDArray[np.uint8]) -> int:
     Examples
     --------
     >>> hex(fletcher32(np.frombuffer(b"abcde", np.uint8)))
-    '0x29d2c729'
+    '0x4ff029c7'
     """
     first = second = 0
     whole = len(data) // 2 * 2
