@@ -16,11 +16,12 @@ PIP_FLAGS = -qq --disable-pip-version-check
 PYTHON = .venv/bin/python
 PYTHON_ALL = .venv-all/bin/python
 PYTHON_BENCH = .venv-bench/bin/python
-# `make test` has run Keras on JAX. What needs torch or tf.data without Keras runs once.
-OTHER_BACKENDS = torch tensorflow
 # What `make test` cannot run: dask's cluster, datasets, the notebook and the pages that need a framework.
 NEEDS_MORE = dask or iterables or torch or with_packages or browser
+# About half of what `make test` runs.
+SOURCE_TESTS = $(addprefix tests/,adapters cli dask exporting importers importing tuning)
 ADAPTERS = $(wildcard chunkstore/adapters)
+# `make test` has run Keras on JAX; what needs torch or tf.data without Keras runs once.
 KERAS_TESTS = tests/adapters/test_backend.py $(wildcard tests/adapters/test_keras_*.py)
 OTHER_ADAPTER_TESTS = $(filter-out $(KERAS_TESTS),$(wildcard tests/adapters/test_*.py))
 REQUIRED = keras jax dask h5py hdf5plugin xarray fsspec tensorstore PIL simplejpeg pyarrow cramjam matplotlib mkdocs material \
@@ -28,14 +29,24 @@ REQUIRED = keras jax dask h5py hdf5plugin xarray fsspec tensorstore PIL simplejp
 BCOLZ_IF_IT_HAS_WHEELS = 'import sys; print("bcolz" * (sys.version_info < (3, 13)))'
 
 .DELETE_ON_ERROR:
-.PHONY: browser demo test test-all check bench bench-peers docs clean
+.PHONY: browser demo test test-sources test-rest test-all test-tensorflow test-torch test-more test-adapters check bench bench-peers docs clean
 
 demo: .venv/.stamp
 	KERAS_BACKEND=jax $(PYTHON) examples/demo.py
 
+# Two runs at a time, one for each of two processors; each is printed when it has ended.
+BESIDE = $(MAKE) --no-print-directory --jobs 2 --output-sync=target
+TEST = KERAS_BACKEND=jax CHUNKSTORE_REQUIRED="$(REQUIRED) $$($(PYTHON) -c $(BCOLZ_IF_IT_HAS_WHEELS))" \
+    $(PYTHON) -m pytest
+
 test: check
-	KERAS_BACKEND=jax CHUNKSTORE_REQUIRED="$(REQUIRED) $$($(PYTHON) -c $(BCOLZ_IF_IT_HAS_WHEELS))" \
-	    $(PYTHON) -m pytest
+	@$(BESIDE) test-sources test-rest
+
+test-sources:
+	$(TEST) $(SOURCE_TESTS)
+
+test-rest:
+	$(TEST) chunkstore tests $(SOURCE_TESTS:%=--ignore=%)
 
 check: .venv/.stamp
 	$(PYTHON) -m ruff check .
@@ -43,14 +54,19 @@ check: .venv/.stamp
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pytest -q tests/test_architecture.py
 
+TEST_ALL = CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest
+
 test-all: browser .venv-all/.stamp
-	KERAS_BACKEND=jax CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest $(ADAPTERS) $(OTHER_ADAPTER_TESTS)
-	set -e; for backend in $(OTHER_BACKENDS); do \
-	    echo "== Keras on $$backend"; \
-	    KERAS_BACKEND=$$backend CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest \
-	        $(ADAPTERS) $(KERAS_TESTS); \
-	done
-	CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest tests/dask tests/importers/iterables tests/viewing/test_browser.py \
+	@$(BESIDE) test-tensorflow test-torch test-more test-adapters
+
+test-tensorflow test-torch:
+	KERAS_BACKEND=$(@:test-%=%) $(TEST_ALL) $(ADAPTERS) $(KERAS_TESTS)
+
+test-adapters:
+	KERAS_BACKEND=jax $(TEST_ALL) $(ADAPTERS) $(OTHER_ADAPTER_TESTS)
+
+test-more:
+	$(TEST_ALL) tests/dask tests/importers/iterables tests/viewing/test_browser.py \
 	    tests/test_notebooks.py tests/test_docs.py -k "$(NEEDS_MORE)"
 
 # The pages are tested in a real browser: the one on PATH, or Debian's, which only root can install.
