@@ -25,9 +25,9 @@ _CHUNKS_HELD_A_THREAD: Final = 2 * _CHUNKS_A_THREAD + 1
 _MAX_THREADS: Final = 32
 # Of the memory, what writing may have beside the allowance.
 _PARTS: Final = 4
-# May be taken on top of the memory: the promise is that much more, and half of that is left
+# May be taken on top of the memory: the promise is 64 MiB more, of which the rest is left
 # for what the interpreter and the allocator keep.
-ALLOWANCE_NBYTES: Final = 32 << 20
+ALLOWANCE_NBYTES: Final = 20 << 20
 
 
 class EncodingCost:
