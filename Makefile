@@ -19,7 +19,7 @@ PYTHON_BENCH = .venv-bench/bin/python
 # What `make test` cannot run: dask's cluster, datasets, the notebook and the pages that need a framework.
 NEEDS_MORE = dask or iterables or torch or with_packages or browser
 # About half of what `make test` runs.
-SOURCE_TESTS = $(addprefix tests/,adapters cli dask exporting importers importing tuning)
+SOURCE_TESTS = $(addprefix tests/,adapters cli dask exporting importers importing rewriting tuning)
 ADAPTERS = $(wildcard chunkstore/adapters)
 # `make test` has run Keras on JAX; what needs torch or tf.data without Keras runs once.
 KERAS_TESTS = tests/adapters/test_backend.py $(wildcard tests/adapters/test_keras_*.py)
