@@ -11,8 +11,9 @@ import chunkstore as cs
 from chunkstore.cli.command import report_errors
 from chunkstore.cli.importing_options import named_pairs, storage_options
 from chunkstore.cli.importing_output import print_plan, print_report, shown_lines
-from chunkstore.cli.printing import format_nbytes, format_shape, format_table
+from chunkstore.cli.printing import format_shape, format_table
 from chunkstore.upper import resolve
+from chunkstore.viewing.text import format_nbytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,8 +18,9 @@ from chunkstore.cli.importing_options import (
     with_options,
 )
 from chunkstore.cli.importing_output import run_import
-from chunkstore.cli.printing import format_nbytes, format_shape, format_table
+from chunkstore.cli.printing import format_shape, format_table
 from chunkstore.upper import resolve
+from chunkstore.viewing.text import format_nbytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,8 +9,9 @@ import click
 
 from chunkstore.cli.command import EXIT_DEFECT
 from chunkstore.cli.importing_options import named_fractions
-from chunkstore.cli.printing import format_nbytes, print_json
+from chunkstore.cli.printing import print_json
 from chunkstore.upper import resolve
+from chunkstore.viewing.text import format_nbytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

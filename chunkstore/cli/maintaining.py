@@ -11,14 +11,9 @@ import click
 
 import chunkstore as cs
 from chunkstore.cli.command import EXIT_DEFECT, SEED, report_errors
-from chunkstore.cli.printing import (
-    describe_store,
-    format_nbytes,
-    format_shape,
-    format_table,
-    print_json,
-)
+from chunkstore.cli.printing import describe_store, format_shape, format_table, print_json
 from chunkstore.cli.statistics import print_survey
+from chunkstore.viewing.text import format_nbytes
 
 if TYPE_CHECKING:
     from chunkstore.store.report import Problem

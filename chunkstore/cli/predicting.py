@@ -9,8 +9,9 @@ import numpy as np
 
 import chunkstore as cs
 from chunkstore.cli.command import report_errors
-from chunkstore.cli.printing import describe_store, format_nbytes, format_shape, print_json
+from chunkstore.cli.printing import describe_store, format_shape, print_json
 from chunkstore.upper import resolve
+from chunkstore.viewing.text import format_nbytes
 
 
 @click.command(

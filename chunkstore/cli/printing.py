@@ -108,24 +108,6 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def format_nbytes(nbytes: int) -> str:
-    """Return a size for people.
-
-    Examples
-    --------
-    >>> format_nbytes(999), format_nbytes(1536), format_nbytes(5 << 30)
-    ('999 B', '1.5 KiB', '5.0 GiB')
-    """
-    if nbytes < 1024:
-        return f"{nbytes} B"
-    size = float(nbytes)
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
-        size /= 1024
-        if size < 1024:
-            return f"{size:.1f} {unit}"
-    return f"{size / 1024:.1f} PiB"
-
-
 def format_shape(shape: Sequence[int]) -> str:
     """Return a shape for people."""
     return "x".join(str(length) for length in shape) or "scalar"

@@ -8,10 +8,11 @@ import click
 
 import chunkstore as cs
 from chunkstore.cli.command import report_errors
-from chunkstore.cli.printing import format_nbytes, print_json
+from chunkstore.cli.printing import print_json
 from chunkstore.format.blosc import MAX_TYPESIZE
 from chunkstore.format.codecs import CODEC_NAMES, LEVELS
 from chunkstore.store.spec import AUTO, SHUFFLES
+from chunkstore.viewing.text import format_nbytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

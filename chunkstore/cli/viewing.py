@@ -8,8 +8,9 @@ import click
 
 import chunkstore as cs
 from chunkstore.cli.command import EXIT_DEFECT, report_errors
-from chunkstore.cli.printing import format_nbytes, print_json
+from chunkstore.cli.printing import print_json
 from chunkstore.errors import ExistingFileError
+from chunkstore.viewing.text import format_nbytes
 
 
 @click.command(
