@@ -94,6 +94,13 @@ def test_an_interrupt_in_a_call_of_hdf5_is_raised_behind_it(tmp_path, monkeypatc
     except KeyboardInterrupt:
         was_interrupted = True
     assert was_interrupted == (len(calls) > which)
+    # HDF5 found in the file what it wrote: else it could not close it, and ended the process later.
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert len(file) == 20
+        for i in range(20):
+            expected = np.arange(1000)
+            expected[50:250] = i
+            np.testing.assert_array_equal(file[f"g{i}/x"], expected)
 
 
 def test_work_apart_raises_what_it_raised_and_stops_where_it_may():
