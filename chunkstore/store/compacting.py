@@ -120,7 +120,10 @@ def _check_tail(file: OpenFile, *, is_replaced: bool) -> None:
     torn = file.container.checkpoint.torn_nbytes
     if not torn:
         return
-    found = f"{torn} bytes behind the last checkpoint belong to an append that was interrupted"
+    found = (
+        f"{torn} bytes behind the last checkpoint belong to an append that was interrupted or is "
+        "still running"
+    )
     if is_replaced:
         raise IncompleteError(
             f"{found}; compact would drop them. `chunkstore.repair` saves what is whole of them; "
