@@ -239,6 +239,12 @@ class EpochFill:
     def _has_started_all(self) -> bool:
         return all(lane.next == lane.num_blocks for lane in self._lanes)
 
+    @property
+    def _num_used(self) -> int:
+        """Blocks that are filled or consumed; what else is lent, the consumer keeps."""
+        behind = 0 if self.follower is None else self.follower._num_used
+        return sum(len(lane.blocks) for lane in self._lanes) + behind
+
     def _is_wanted(self, lane: _LaneFill) -> bool:
         """Return whether the lane's next block is to be started now, if there is memory."""
         predecessor = self._predecessor
@@ -280,10 +286,13 @@ class EpochFill:
         with self.engine.changed:
             for lane in self._lanes:
                 self._advance(lane)
-        for pool in self._pools:
-            pool.trim()
         if self.follower is not None:
             self.follower._advance_all(reader)
+        if self._predecessor is None:
+            with self.engine.changed:
+                num_used = self._num_used
+            for pool in self._pools:
+                pool.trim(num_used=num_used)
 
     def _plan_next(self, lane: _LaneFill, reader: UnitReader) -> None:
         tasks = self._plan_block(lane, lane.next)

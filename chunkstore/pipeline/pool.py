@@ -37,8 +37,8 @@ class BlockPool:
     nbytes
         Size of a block.
     limit
-        Blocks that the pool may own without being forced to. Blocks above it are given to the
-        system as they return.
+        Blocks that the pool may own without being forced to. Those above it are given to the system
+        by `trim`.
 
     Attributes
     ----------
@@ -96,7 +96,6 @@ class BlockPool:
             except IndexError:
                 block = _make_block(self.nbytes)
                 self._num_blocks += 1
-            self._trim()
         # The array must not own its memory: NumPy would make the owner, not the lease, the base of
         # further views, and the block would return while they live.
         lease = np.frombuffer(block, np.uint8, count=nbytes)
@@ -110,10 +109,21 @@ class BlockPool:
             return np.empty(shape, dtype)
         return self.lease(nbytes).view(dtype).reshape(shape)
 
-    def trim(self) -> None:
-        """Give blocks above the limit back to the system."""
+    def trim(self, *, num_used: int | None = None) -> None:
+        """Give free blocks above the limit back to the system.
+
+        Parameters
+        ----------
+        num_used
+            Lent blocks that the pool's owner works with. What else is lent stands beside the limit:
+            a consumer that keeps one batch would otherwise have a block be made anew, page by page,
+            for each one that returns. None takes all.
+        """
         with self._lock:
-            self._trim()
+            num_kept = 0 if num_used is None else max(0, self.num_leased - num_used)
+            while self._num_blocks - num_kept > self.limit and self._free:
+                self._free.pop()
+                self._num_blocks -= 1
 
     def close(self) -> None:
         """Give up all free blocks, and the lent ones as they return."""
@@ -121,11 +131,6 @@ class BlockPool:
         self.limit = 0
         self.trim()
         self._is_closed = True
-
-    def _trim(self) -> None:
-        while self._num_blocks > self.limit and self._free:
-            self._free.pop()
-            self._num_blocks -= 1
 
     def _give_back(self, block: memoryview) -> None:
         if self._is_closed:

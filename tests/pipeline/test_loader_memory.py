@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chunkstore.pipeline import pool
 from chunkstore.pipeline.loader import Loader
 from chunkstore.pipeline.memory import MemorySource
 from tests.pipeline.sources import WatchedSource, images, loader_cases
@@ -94,6 +95,24 @@ def test_batches_held_like_a_framework_does_take_no_more_blocks():
             assert max(leased(loader)) <= loader._setup.budget.num_blocks
         del batch
         held.clear()
+
+
+def test_a_batch_that_is_kept_costs_one_block_once(monkeypatch):
+    source, _ = wide_source(num_samples=6000)
+    made = []
+    make_block = pool._make_block
+    monkeypatch.setattr(pool, "_make_block", lambda size: made.append(size) or make_block(size))
+    with make(source, window=20) as loader:
+        deque(loader, maxlen=0)
+        kept = list(itertools.islice(loader, 5))[2]
+        for _ in range(8):
+            deque(loader, maxlen=0)
+        # The usual ones, one for the kept batch, and one while an epoch begins.
+        assert len(made) <= loader._setup.budget.num_blocks + 2
+        del kept
+        for _ in range(2):
+            deque(loader, maxlen=0)
+        assert max(blocks(loader)) <= loader._setup.budget.num_blocks
 
 
 def test_only_the_kept_array_keeps_its_memory():

@@ -59,6 +59,18 @@ def test_a_lease_beyond_the_limit_gets_memory_that_does_not_stay():
     assert (pool.num_blocks, pool.num_leased) == (1, 0)
 
 
+def test_what_the_owner_does_not_work_with_stands_beside_the_limit():
+    pool = BlockPool(NBYTES, limit=2)
+    kept, used, other = (pool.lease(NBYTES) for _ in range(3))
+    del other
+    pool.trim(num_used=1)
+    assert pool.num_blocks == 3
+    del kept
+    pool.trim(num_used=1)
+    assert pool.num_blocks == 2
+    del used
+
+
 def test_on_return_is_called_for_each_block():
     pool = BlockPool(NBYTES, limit=2)
     returned = []
