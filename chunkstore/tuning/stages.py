@@ -235,7 +235,8 @@ class TuneRun:
         why = _default_reason(plain, chosen, medium)
         loaders: dict[tuple[Any, ...], LoaderSpeed] = {}
         found: dict[str, Recommendation] = {}
-        for goal, speed, words, nbytes in [*wanted, ("default", plain, why, DEFAULT_CHUNK_NBYTES)]:
+        all_wanted = [*wanted, ("default", plain, why, DEFAULT_CHUNK_NBYTES)]
+        for number, (goal, speed, words, nbytes) in enumerate(all_wanted):
             options = self._options(speed, nbytes)
             key = tuple(options.values())
             if key not in loaders:
@@ -246,7 +247,7 @@ class TuneRun:
                     crew=self._crew,
                     batch_size=self._batch_size,
                     threads=self._loader_threads,
-                    deadline=Deadline(self._seconds * SHARES["trials"] / (len(wanted) + 1)),
+                    deadline=self._trial_deadline(len(all_wanted), number),
                 )
                 self._move_on()
             loader = loaders[key]
@@ -272,6 +273,13 @@ class TuneRun:
             "typesize": None if choice.typesize == own else choice.typesize,
             "chunk_nbytes": chunk_nbytes,
         }
+
+    def _trial_deadline(self, num_trials: int, number: int) -> Deadline:
+        """Return the end of a trial, which has a part of what earlier stages left of their time."""
+        share = self._seconds * SHARES["trials"] / num_trials
+        elapsed = time.perf_counter() - self._started
+        left = self._seconds * (1 - SHARES["sample"]) - elapsed
+        return Deadline(max(share, left / (num_trials - number)))
 
     def _deadline(self, stage: str) -> Deadline:
         """Return the end of a stage's share of the time, which begins now."""

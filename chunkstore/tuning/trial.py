@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _MOST_ROUNDS: Final = 9
 # Of one measurement: epochs follow each other until so much time has passed, or this part of all.
-_LEAST_SECONDS: Final = 0.15
+_LEAST_SECONDS: Final = 0.25
 _LEAST_SHARE: Final = 0.05
 # The Loader's own default: smaller windows cost more each.
 _MEMORY: Final = 512 << 20
