@@ -3,7 +3,8 @@
 #   make demo      photographs into one file, a model trained from it, features streamed back
 #   make test      lint, types, tests, doctests (Keras on JAX)
 #   make test-all  the framework tests on each of Keras' backends, dask's cluster, the documentation, pages in a browser
-#                  (installs torch and tensorflow, and Debian's chromium where there is none)
+#                  and completion in zsh and fish (installs torch and tensorflow, and Debian's chromium, zsh and fish
+#                  where there are none)
 #   make check     lint, format and types only
 #   make bench     the numbers, beside their peers
 #   make bench-peers  environments for the peers that need one of their own
@@ -16,8 +17,8 @@ PIP_FLAGS = -qq --disable-pip-version-check
 PYTHON = .venv/bin/python
 PYTHON_ALL = .venv-all/bin/python
 PYTHON_BENCH = .venv-bench/bin/python
-# What `make test` cannot run: dask's cluster, datasets, the notebook and the pages that need a framework.
-NEEDS_MORE = dask or iterables or torch or with_packages or browser
+# What `make test` cannot run: dask's cluster, datasets, the notebook and the pages that need a framework, other shells.
+NEEDS_MORE = dask or iterables or torch or with_packages or browser or completes
 # About half of what `make test` runs.
 SOURCE_TESTS = $(addprefix tests/,adapters cli dask exporting importers importing rewriting tuning)
 ADAPTERS = $(wildcard chunkstore/adapters)
@@ -29,7 +30,7 @@ REQUIRED = keras jax dask h5py hdf5plugin xarray fsspec tensorstore PIL simplejp
 BCOLZ_IF_IT_HAS_WHEELS = 'import sys; print("bcolz" * (sys.version_info < (3, 13)))'
 
 .DELETE_ON_ERROR:
-.PHONY: browser demo test test-sources test-rest test-all test-tensorflow test-torch test-more test-adapters check bench bench-peers docs clean
+.PHONY: browser shells demo test test-sources test-rest test-all test-tensorflow test-torch test-more test-adapters check bench bench-peers docs clean
 
 demo: .venv/.stamp
 	KERAS_BACKEND=jax $(PYTHON) examples/demo.py
@@ -56,7 +57,7 @@ check: .venv/.stamp
 
 TEST_ALL = CHUNKSTORE_REQUIRED=all $(PYTHON_ALL) -m pytest
 
-test-all: browser .venv-all/.stamp
+test-all: browser shells .venv-all/.stamp
 	@$(BESIDE) test-tensorflow test-torch test-more test-adapters
 
 test-tensorflow test-torch:
@@ -67,7 +68,7 @@ test-adapters:
 
 test-more:
 	$(TEST_ALL) tests/dask tests/importers/iterables tests/viewing/test_browser.py \
-	    tests/test_notebooks.py tests/test_docs.py -k "$(NEEDS_MORE)"
+	    tests/cli/test_completion.py tests/test_notebooks.py tests/test_docs.py -k "$(NEEDS_MORE)"
 
 # The pages are tested in a real browser: the one on PATH, or Debian's, which only root can install.
 browser:
@@ -80,6 +81,15 @@ browser:
 	else \
 	    echo "the tests of pages need a browser and its driver: install chromium and chromedriver" \
 	        "(on Debian: apt-get install chromium chromium-driver)" >&2; exit 1; \
+	fi
+
+# Where they cannot be installed, the test says that it skips them.
+shells:
+	@if (command -v zsh && command -v fish) >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing zsh and fish"; \
+	    export DEBIAN_FRONTEND=noninteractive; \
+	    apt-get -qq update && apt-get -qq install --no-install-recommends zsh fish; \
 	fi
 
 bench: .venv-bench/.stamp

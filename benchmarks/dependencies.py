@@ -23,7 +23,7 @@ BASE = "import numpy, numcodecs.blosc"
 STATEMENTS = (
     "import numpy",
     BASE,
-    "import chunkstore",
+    "from chunkstore import create, open",
     "import isal.isal_zlib",
     "import tqdm",
     "import rich.progress",

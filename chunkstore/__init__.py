@@ -7,35 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chunkstore.errors import (
-    ChunkStoreError,
-    ChunkStoreWarning,
-    CorruptionError,
-    FormatError,
-    IncompleteError,
-    LockedError,
-    SystemCallError,
-    UnsupportedError,
-)
-from chunkstore.settings import defaults
-from chunkstore.store import (
-    Array,
-    ArraySpec,
-    Store,
-    Writer,
-    append,
-    compact,
-    create,
-    load,
-    merge,
-    repair,
-    save,
-    verify,
-)
-from chunkstore.store import open_store as open
-
 if TYPE_CHECKING:
     from chunkstore import transforms
+    from chunkstore.errors import (
+        ChunkStoreError,
+        ChunkStoreWarning,
+        CorruptionError,
+        FormatError,
+        IncompleteError,
+        LockedError,
+        SystemCallError,
+        UnsupportedError,
+    )
     from chunkstore.exporting.run import export
     from chunkstore.importers.bcolz.importing import import_bcolz
     from chunkstore.importers.bcolz.open import open_bcolz
@@ -56,8 +39,24 @@ if TYPE_CHECKING:
     from chunkstore.predicting.run import predict
     from chunkstore.rewriting.recompressing import recompress
     from chunkstore.rewriting.shuffling import shuffle, unshuffle
+    from chunkstore.settings import defaults
     from chunkstore.splitting import open_splits, split
     from chunkstore.statistics import mean, std
+    from chunkstore.store import (
+        Array,
+        ArraySpec,
+        Store,
+        Writer,
+        append,
+        compact,
+        create,
+        load,
+        merge,
+        repair,
+        save,
+        verify,
+    )
+    from chunkstore.store import open_store as open
     from chunkstore.tuning.benching import bench
     from chunkstore.tuning.run import tune
     from chunkstore.viewing.running import view
@@ -120,43 +119,67 @@ __all__ = [
     "view",
 ]
 
-# Upper layers are imported when they are first asked for: a program that only writes needs none.
+# Modules are imported when they are first asked for: the command line begins at once, so that
+# Ctrl-C finds it there, and a program that only writes needs no loader.
 _LAZY = {
+    "Array": "chunkstore.store",
+    "ArraySpec": "chunkstore.store",
+    "ChunkStoreError": "chunkstore.errors",
+    "ChunkStoreWarning": "chunkstore.errors",
+    "CorruptionError": "chunkstore.errors",
+    "FormatError": "chunkstore.errors",
+    "IncompleteError": "chunkstore.errors",
     "Loader": "chunkstore.pipeline.loader",
+    "LockedError": "chunkstore.errors",
+    "Store": "chunkstore.store",
+    "SystemCallError": "chunkstore.errors",
+    "UnsupportedError": "chunkstore.errors",
+    "Writer": "chunkstore.store",
+    "append": "chunkstore.store",
     "bench": "chunkstore.tuning.benching",
+    "compact": "chunkstore.store",
     "concat": "chunkstore.pipeline.view",
+    "create": "chunkstore.store",
+    "defaults": "chunkstore.settings",
     "export": "chunkstore.exporting.run",
     "from_dask": "chunkstore.importers.dask",
+    "from_files": "chunkstore.importers.iterables_files",
+    "from_iter": "chunkstore.importers.iterables",
     "import_bcolz": "chunkstore.importers.bcolz.importing",
+    "import_cifar": "chunkstore.importers.cifar",
     "import_csv": "chunkstore.importers.images.importing",
     "import_hdf5": "chunkstore.importers.hdf5",
     "import_images": "chunkstore.importers.images.importing",
     "import_npy": "chunkstore.importers.npy",
+    "import_parquet": "chunkstore.importers.parquet",
+    "import_pickle": "chunkstore.importers.pickles",
     "import_raw": "chunkstore.importers.raw",
     "import_zarr": "chunkstore.importers.zarr_store",
-    "import_cifar": "chunkstore.importers.cifar",
-    "import_pickle": "chunkstore.importers.pickles",
-    "from_files": "chunkstore.importers.iterables_files",
-    "from_iter": "chunkstore.importers.iterables",
-    "import_parquet": "chunkstore.importers.parquet",
     # A module. Not in __all__: a star import must neither need Keras nor hide it.
     "keras": "chunkstore.adapters.keras",
+    "load": "chunkstore.store",
     "mean": "chunkstore.statistics",
+    "merge": "chunkstore.store",
     "mix": "chunkstore.mixing",
+    "open": "chunkstore.store",
     "open_bcolz": "chunkstore.importers.bcolz.open",
     "open_splits": "chunkstore.splitting",
     "predict": "chunkstore.predicting.run",
     "recompress": "chunkstore.rewriting.recompressing",
-    "shuffle": "chunkstore.rewriting.shuffling",
-    "unshuffle": "chunkstore.rewriting.shuffling",
+    "repair": "chunkstore.store",
+    "save": "chunkstore.store",
     "select": "chunkstore.pipeline.view",
+    "shuffle": "chunkstore.rewriting.shuffling",
     "split": "chunkstore.splitting",
     "std": "chunkstore.statistics",
-    "tune": "chunkstore.tuning.run",
     # A module.
     "transforms": "chunkstore.transforms",
+    "tune": "chunkstore.tuning.run",
+    "unshuffle": "chunkstore.rewriting.shuffling",
+    "verify": "chunkstore.store",
     "view": "chunkstore.viewing.running",
 }
+_RENAMED = {"open": "open_store"}
 
 
 def __getattr__(name: str) -> Any:
@@ -165,7 +188,7 @@ def __getattr__(name: str) -> Any:
 
         module = importlib.import_module(_LAZY[name])
         is_module = module.__name__.endswith(f".{name}")
-        value = module if is_module else getattr(module, name)
+        value = module if is_module else getattr(module, _RENAMED.get(name, name))
         globals()[name] = value
         return value
     raise AttributeError(f"module 'chunkstore' has no attribute {name!r}")

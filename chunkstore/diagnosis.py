@@ -155,9 +155,9 @@ class Diagnosis:
         )
 
     def __str__(self) -> str:
-        drawn = f"from {self._mixed} units" if self.shuffle else "in file order"
+        drawn = f"from {_chunks(self._mixed)}" if self.shuffle else "in file order"
         sizes = (
-            f"{self.num_samples:,} samples in {self.num_units:,} units; batches of "
+            f"{self.num_samples:,} samples in {_chunks(self.num_units)}; batches of "
             f"{self.batch_size} {drawn}, {self.distinct_units:.0f} different ones each"
         )
         worth = (
@@ -227,6 +227,10 @@ class Diagnosis:
             f"{self.least_effective:.0f} to {self.most_effective:.0f} independent samples; "
             "a larger window leaves less doubt"
         )
+
+
+def _chunks(count: int) -> str:
+    return f"{count:,} chunk{'s' * (count != 1)}"
 
 
 def mean_window(window: int, *, num_units: int, lanes: int) -> float:

@@ -293,11 +293,20 @@ def test_the_check_finds_an_import_cycle():
     assert {"chunkstore.container.layout", "chunkstore.container.reader"} < set(message.split())
 
 
-def test_importing_chunkstore_loads_no_framework_and_nothing_else_that_is_slow():
-    code = "import chunkstore, json, sys; print(json.dumps(sorted(sys.modules)))"
+def modules_after(statement):
+    """Return the top-level names of what is imported by a statement in a fresh interpreter."""
+    code = f"{statement}; import json, sys; print(json.dumps(sorted(sys.modules)))"
     process = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
-    loaded = {name.partition(".")[0] for name in json.loads(process.stdout)}
+    return {name.partition(".")[0] for name in json.loads(process.stdout)}
+
+
+def test_stores_and_loaders_need_no_framework_and_nothing_else_that_is_slow():
+    loaded = modules_after("from chunkstore import Loader, create, open, save")
     assert "numcodecs" in loaded
     assert loaded & HEAVY == set()
+
+
+def test_importing_chunkstore_loads_nothing_before_it_is_used():
+    assert modules_after("import chunkstore") & (HEAVY | {"numcodecs", "numpy"}) == set()

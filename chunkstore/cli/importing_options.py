@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chunkstore.cli.command import SEED
+from chunkstore.format.blosc import MAX_TYPESIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,6 +80,11 @@ def storage_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Or decoded bytes in one, default 1048576.",
         ),
         click.option("--level", type=click.IntRange(0, 9), help="0 to 9, default 1."),
+        click.option(
+            "--typesize",
+            type=click.IntRange(1, MAX_TYPESIZE),
+            help="Bytes that Blosc's shuffle moves, such as 3 for RGB; default: of the type.",
+        ),
         click.option("--codec", help="zstd (default), lz4, lz4hc, blosclz, zlib, gzip, raw, auto."),
     )
 

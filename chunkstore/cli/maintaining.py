@@ -197,15 +197,21 @@ def repair(
 @click.argument("file", type=click.Path())
 @click.option("--out", type=click.Path(), help="The new file; by default FILE itself is replaced.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@click.option(
+    "--verify/--no-verify",
+    default=True,
+    show_default=True,
+    help="Read the new file before it gets its name.",
+)
 @report_errors
-def compact(*, file: str, out: str | None, overwrite: bool, as_json: bool) -> None:
+def compact(*, file: str, out: str | None, overwrite: bool, verify: bool, as_json: bool) -> None:
     """Free the dead bytes of FILE.
 
     Appends and replaced arrays leave entries and directories behind that nothing uses any more.
     Stored chunks are copied as they are. Without --out, a FILE with bytes behind its last
     checkpoint is refused: they may be all that is left of samples.
     """
-    report = cs.compact(file, out, overwrite=overwrite)
+    report = cs.compact(file, out, overwrite=overwrite, verify=verify)
     if as_json:
         print_json(report.to_json())
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import click
 import numpy as np
@@ -12,6 +12,8 @@ from chunkstore.cli.command import report_errors
 from chunkstore.cli.printing import describe_store, format_shape, print_json
 from chunkstore.upper import resolve
 from chunkstore.viewing.text import format_nbytes
+
+_BACKENDS: Final = ("jax", "torch", "tensorflow")
 
 
 @click.command(
@@ -61,7 +63,7 @@ def predict(
     A run that was killed goes on where it was when it is started again. The environment variable
     KERAS_BACKEND chooses what computes: jax, torch or tensorflow.
     """
-    loaded = resolve("chunkstore.adapters.keras_models", "load_model")(model)
+    loaded = _load_model(model)
     cs.predict(
         loaded,
         file,
@@ -85,6 +87,19 @@ def predict(
     for array in facts["arrays"]:
         click.echo(f"{array['name']}: {format_shape(array['shape'])} {array['dtype']}")
     click.echo(f"{facts['path']}: {format_nbytes(facts['file_nbytes'])}")
+
+
+def _load_model(path: str) -> Any:
+    try:
+        load = resolve("chunkstore.adapters.keras_models", "load_model")
+    except ModuleNotFoundError as error:
+        if error.name not in _BACKENDS:
+            raise
+        raise ModuleNotFoundError(
+            f"Keras computes with {error.name}, which is not installed; set the environment "
+            f"variable KERAS_BACKEND to another one: {', '.join(_BACKENDS)}"
+        ) from error
+    return load(path)
 
 
 def _type_of(name: str | None) -> np.dtype[Any] | None:

@@ -182,8 +182,9 @@ def _options_of(item: Recommendation, *, has_shuffle: bool) -> list[str]:
     words = ["--codec", item.codec]
     if item.codec != "raw":
         words += ["--level", str(item.level)]
-    if has_shuffle and item.codec in BLOSC_CODECS:
-        words += ["--shuffle", item.shuffle]
+    if item.codec in BLOSC_CODECS:
+        if has_shuffle:
+            words += ["--shuffle", item.shuffle]
         if item.typesize is not None:
             words += ["--typesize", str(item.typesize)]
     return [*words, "--chunk-nbytes", str(item.chunk_nbytes)]

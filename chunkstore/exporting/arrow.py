@@ -49,7 +49,9 @@ def write_arrow(contents: Contents, out: Path) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise ImportError("rows need pyarrow: pip install 'chunkstore[parquet]'") from error
+        raise ImportError(
+            "parquet and arrow files need pyarrow: pip install 'chunkstore[parquet]'"
+        ) from error
     if not contents.aligned:
         raise ValueError("a row is a sample, and none of the arrays has a value for each sample")
     left_out = [name for name in contents.arrays if name not in contents.aligned]

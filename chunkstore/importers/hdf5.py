@@ -79,9 +79,9 @@ def import_hdf5(
     sample_axis
         Of MATLAB's arrays, which axis counts samples. ``"auto"`` finds it where only one can be.
     options
-        How the file is stored and the import done: ``codec``, ``level``, ``chunk_nbytes``,
-        ``chunk_length``, ``attributes``, ``shuffle``, ``seed``, ``split``, ``stratify``,
-        ``threads``, ``verify``, ``resume``, ``overwrite``, ``progress``; see
+        How the file is stored and the import done: ``codec``, ``level``, ``typesize``,
+        ``chunk_nbytes``, ``chunk_length``, ``attributes``, ``shuffle``, ``seed``, ``split``,
+        ``stratify``, ``threads``, ``verify``, ``resume``, ``overwrite``, ``progress``; see
         `chunkstore.importers.arrays.options.ImportArguments`.
 
     Returns

@@ -62,9 +62,10 @@ def from_iter(
         Types and sample shapes by name, where the first item does not tell them: text that may
         become longer than the first needs ``chunkstore.ArraySpec("U40")``.
     options
-        ``codec``, ``level``, ``chunk_nbytes``, ``chunk_length``, ``attributes``, ``verify``,
-        ``resume``, ``overwrite``, ``progress``; see `chunkstore.importing.run.ImportOptions`. The
-        order is that of the iterable, and there is one file: nothing is shuffled or split.
+        ``codec``, ``level``, ``typesize``, ``chunk_nbytes``, ``chunk_length``, ``attributes``,
+        ``verify``, ``resume``, ``overwrite``, ``progress``; see
+        `chunkstore.importing.run.ImportOptions`. The order is that of the iterable, and there is
+        one file: nothing is shuffled or split.
 
     Returns
     -------
@@ -129,6 +130,7 @@ class _Writing:
             resume=options.resume,
             codec=options.codec,
             level=options.level,
+            typesize=options.typesize,
             chunk_nbytes=storage["chunk_nbytes"],
         )
         # Of what the iterable gave in this run.

@@ -58,10 +58,11 @@ def from_files(
         Types and shapes by name, where the first file does not tell them: text that may become
         longer needs ``chunkstore.ArraySpec("U40")``.
     options
-        How the file is stored and the import done: ``codec``, ``level``, ``chunk_nbytes``,
-        ``chunk_length``, ``attributes``, ``shuffle`` (by default yes), ``seed``, ``split``,
-        ``stratify`` (one class for each file), ``on_error``, ``threads``, ``verify``, ``resume``,
-        ``overwrite``, ``progress``; see `chunkstore.importers.arrays.options.ImportArguments`.
+        How the file is stored and the import done: ``codec``, ``level``, ``typesize``,
+        ``chunk_nbytes``, ``chunk_length``, ``attributes``, ``shuffle`` (by default yes), ``seed``,
+        ``split``, ``stratify`` (one class for each file), ``on_error``, ``threads``, ``verify``,
+        ``resume``, ``overwrite``, ``progress``; see
+        `chunkstore.importers.arrays.options.ImportArguments`.
 
     Returns
     -------

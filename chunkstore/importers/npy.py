@@ -79,11 +79,11 @@ def import_npy(
     fit, resample
         How, see `chunkstore.import_images`; ``fit="pad"`` fills with zeros.
     options
-        How the file is stored and the import done: ``codec``, ``level``, ``chunk_nbytes``,
-        ``chunk_length``, ``attributes``, ``shuffle``, ``seed``, ``split``, ``stratify``,
-        ``on_error``, ``threads``, ``verify``, ``resume``, ``overwrite``, ``progress``; see
-        `chunkstore.importers.arrays.options.ImportArguments`. With ``stack``, samples are shuffled
-        by default, and ``on_error="skip"`` leaves out bad files.
+        How the file is stored and the import done: ``codec``, ``level``, ``typesize``,
+        ``chunk_nbytes``, ``chunk_length``, ``attributes``, ``shuffle``, ``seed``, ``split``,
+        ``stratify``, ``on_error``, ``threads``, ``verify``, ``resume``, ``overwrite``,
+        ``progress``; see `chunkstore.importers.arrays.options.ImportArguments`. With ``stack``,
+        samples are shuffled by default, and ``on_error="skip"`` leaves out bad files.
 
     Returns
     -------

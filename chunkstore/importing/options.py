@@ -1,4 +1,4 @@
-"""What can a person say about an import, whatever the format?"""
+"""What can a person say about a file that is made of another one, or imported?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from chunkstore import system
+from chunkstore.store.spec import storage_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,27 +17,22 @@ _MAX_THREADS: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportOptions:
-    """What is the same for importers of all formats.
+class NewFileOptions:
+    """What is the same for all that make a file of what is there already; checks itself.
 
     Attributes
     ----------
-    codec, level, chunk_nbytes, chunk_length
-        Of the new file, see `chunkstore.create`; ``chunk_length`` is that of its widest array.
-        Where neither of the last two is given, chunks of very many arrays are smaller, so that
-        one of each takes at most 64 MiB.
-    attributes
-        Further attributes of the new file, JSON values.
-    on_error
-        ``"fail"`` ends the import at a sample that cannot be read, ``"skip"`` leaves it out and
-        lists it.
+    codec, level, typesize
+        Of the new file, see `chunkstore.create`.
+    chunk_length, chunk_nbytes
+        Samples in a chunk of the widest array, or decoded bytes that it aims at.
     threads
-        That read; by default the processors of this process.
+        That read and decode; by default the processors of this process.
     verify
         Read the new file before it gets its name, and compare.
     resume
-        Go on with an import of the same source and options that was killed; with others it is an
-        error. False begins anew.
+        Go on with an unfinished file of the same source and options; with others it is an error.
+        False begins anew.
     overwrite
         Replace an existing file once the new one is complete.
     progress
@@ -50,10 +46,9 @@ class ImportOptions:
 
     codec: str | None = None
     level: int | None = None
-    chunk_nbytes: int | None = None
+    typesize: int | None = None
     chunk_length: int | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    on_error: OnError = "fail"
+    chunk_nbytes: int | None = None
     threads: int | None = None
     verify: bool = True
     resume: bool = True
@@ -61,14 +56,43 @@ class ImportOptions:
     progress: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.on_error not in get_args(OnError):
-            raise ValueError(f"on_error must be 'fail' or 'skip', got {self.on_error!r}")
-        if self.threads is not None and self.threads < 1:
-            raise ValueError(f"threads must be at least 1, got {self.threads}")
+        storage_options(self.codec, self.level, None, self.chunk_nbytes, self.typesize)
         if self.chunk_length is not None and self.chunk_length < 1:
             raise ValueError(f"chunk_length must be at least 1, got {self.chunk_length}")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
 
     @property
     def num_threads(self) -> int:
-        """Threads that read."""
+        """Threads that read and decode."""
         return self.threads or min(system.calls.available_cores(), _MAX_THREADS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions(NewFileOptions):
+    """What is the same for importers of all formats.
+
+    Where neither length nor bytes of a chunk are given, chunks of very many arrays are smaller, so
+    that one of each takes at most 64 MiB.
+
+    Attributes
+    ----------
+    attributes
+        Further attributes of the new file, JSON values.
+    on_error
+        ``"fail"`` ends the import at a sample that cannot be read, ``"skip"`` leaves it out and
+        lists it.
+
+    See Also
+    --------
+    NewFileOptions
+        The others.
+    """
+
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    on_error: OnError = "fail"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.on_error not in get_args(OnError):
+            raise ValueError(f"on_error must be 'fail' or 'skip', got {self.on_error!r}")

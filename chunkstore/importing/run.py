@@ -120,6 +120,7 @@ def run_import(
         resume=options.resume,
         codec=options.codec,
         level=options.level,
+        typesize=options.typesize,
         chunk_nbytes=provenance["storage"]["chunk_nbytes"],
     )
     with writer:

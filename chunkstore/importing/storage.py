@@ -29,19 +29,24 @@ def storage_of(specs: Mapping[str, ArraySpec], options: ImportOptions) -> dict[s
     options
         What was asked for.
     """
-    storage = storage_options(options.codec, options.level, None, options.chunk_nbytes)
+    storage = storage_options(
+        options.codec, options.level, None, options.chunk_nbytes, options.typesize
+    )
     chunk_nbytes = storage.chunk_nbytes
     if specs and options.chunk_nbytes is None and options.chunk_length is None:
         while (
             chunk_nbytes > LEAST_CHUNK_NBYTES and _begun_nbytes(specs, chunk_nbytes) > _BEGUN_NBYTES
         ):
             chunk_nbytes //= 2
-    return {
+    chosen = {
         "codec": storage.codec,
         "level": storage.level,
         "chunk_nbytes": chunk_nbytes,
         "chunk_length": options.chunk_length,
     }
+    if storage.typesize is not None:
+        chosen["typesize"] = storage.typesize
+    return chosen
 
 
 def _begun_nbytes(specs: Mapping[str, ArraySpec], chunk_nbytes: int) -> int:

@@ -83,13 +83,14 @@ class LoaderStats:
         )
         read = (
             f"{self.batches:,} batches, {self.samples:,} samples, {self.read_nbytes:,} bytes read "
-            f"in {self.units:,} units"
+            f"in {self.units:,} chunk{'s' * (self.units != 1)}"
         )
         times = f"waited {self.wait_seconds:.3f} s for data; threads worked {total:.3f} s: {shares}"
         lines = [read, times, self.advice]
         if self.skipped_units:
             lines.append(
-                f"skipped {self.skipped_samples:,} samples in {self.skipped_units:,} damaged units"
+                f"skipped {self.skipped_samples:,} samples in {self.skipped_units:,} damaged "
+                f"chunk{'s' * (self.skipped_units != 1)}"
             )
         return "\n".join(lines)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from chunkstore.rewriting.contents import Contents
     from chunkstore.rewriting.options import RewriteOptions
 
-_SHUFFLE, _RECOMPRESS = "shuffle", "recompress"
+_SHUFFLE, _UNSHUFFLE, _RECOMPRESS = "shuffle", "unshuffle", "recompress"
 
 
 def check_out(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
@@ -83,13 +83,16 @@ def index_of(about: Any) -> str | None:
     about
         What a file says of where its samples come from, or None.
     """
-    while isinstance(about, dict) and about.get("kind") == _RECOMPRESS:
+    undone = set()
+    while isinstance(about, dict) and about.get("kind") in (_RECOMPRESS, _SHUFFLE, _UNSHUFFLE):
+        order = about.get("order")
+        name = order.get("index") if isinstance(order, dict) else None
+        if about["kind"] == _UNSHUFFLE:
+            undone.add(name)
+        elif about["kind"] == _SHUFFLE and name not in undone:
+            return name if isinstance(name, str) else None
         about = about.get("before")
-    if not isinstance(about, dict) or about.get("kind") != _SHUFFLE:
-        return None
-    order = about.get("order")
-    name = order.get("index") if isinstance(order, dict) else None
-    return name if isinstance(name, str) else None
+    return None
 
 
 def report_of(

@@ -3,71 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from chunkstore import system
-from chunkstore.store.spec import storage_options
-
-_MAX_THREADS: Final = 32
+from chunkstore.importing.options import NewFileOptions
+from chunkstore.store.spec import check_shuffle, storage_options
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewriteOptions:
+class RewriteOptions(NewFileOptions):
     """What is the same for all that write a file anew; checks itself.
+
+    What is None stays as it is in the source; where a codec is given, level, shuffle and typesize
+    are the defaults. At most one of ``chunk_length`` and ``chunk_nbytes`` is given.
 
     Attributes
     ----------
-    codec, level, shuffle, typesize
-        Of the new file, see `chunkstore.create`. What is None stays as it is in the source; where
-        a codec is given, the others are the defaults.
-    chunk_length, chunk_nbytes
-        Samples in a chunk of the widest array, or decoded bytes that it aims at; at most one of
-        them. Where both are None, the chunks of a file of ours stay as they are.
-    threads
-        That read and decode; by default the processors of this process.
-    verify
-        Read the new file before it gets its name, and compare.
-    resume
-        Go on with an unfinished file of the same source and options. False begins anew.
-    overwrite
-        Replace an existing file once the new one is complete.
-    progress
-        Show a bar on stderr; None shows it on a terminal when the work takes over a second.
+    shuffle
+        See `chunkstore.create`.
 
-    Raises
-    ------
-    ValueError
-        A value that is not allowed.
+    See Also
+    --------
+    chunkstore.importing.options.NewFileOptions
+        The others.
     """
 
-    codec: str | None = None
-    level: int | None = None
     shuffle: str | None = None
-    typesize: int | None = None
-    chunk_length: int | None = None
-    chunk_nbytes: int | None = None
-    threads: int | None = None
-    verify: bool = True
-    resume: bool = True
-    overwrite: bool = False
-    progress: bool | None = None
 
     def __post_init__(self) -> None:
-        storage_options(self.codec, self.level, self.shuffle, self.chunk_nbytes, self.typesize)
+        super().__post_init__()
         if self.chunk_length is not None and self.chunk_nbytes is not None:
             raise ValueError(
                 f"chunk_length={self.chunk_length} and chunk_nbytes={self.chunk_nbytes} both say "
                 "how long a chunk is; give one of them"
             )
-        if self.chunk_length is not None and self.chunk_length < 1:
-            raise ValueError(f"chunk_length must be at least 1, got {self.chunk_length}")
-        if self.threads is not None and self.threads < 1:
-            raise ValueError(f"threads must be at least 1, got {self.threads}")
-
-    @property
-    def num_threads(self) -> int:
-        """Threads that read and decode."""
-        return self.threads or min(system.calls.available_cores(), _MAX_THREADS)
+        if self.shuffle is not None:
+            check_shuffle(self.shuffle)
 
     @property
     def keeps_chunks(self) -> bool:

@@ -115,9 +115,9 @@ def recompress(
     with open_store(source) as store:
         contents = read_contents(store, arrays)
         if arrays is None and contents.is_unchanged(options):
-            compact(source, out, overwrite=overwrite, progress=progress)
+            compact(source, out, overwrite=overwrite, verify=verify, progress=progress)
             return report_of(
-                contents, out, "copy", options=options, started=started, is_verified=False
+                contents, out, "copy", options=options, started=started, is_verified=verify
             )
         specs = contents.specs(options)
         chains = {

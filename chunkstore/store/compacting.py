@@ -13,6 +13,7 @@ from chunkstore.container.reader import EntryReader
 from chunkstore.container.writer import ContainerWriter
 from chunkstore.errors import (
     ChunkStoreWarning,
+    CorruptionError,
     ExistingFileError,
     IncompleteError,
     UnsupportedError,
@@ -28,6 +29,7 @@ from chunkstore.store.node import OWN_ATTRIBUTES, chunk_key
 from chunkstore.store.open_file import OpenFile
 from chunkstore.store.report import CompactReport
 from chunkstore.store.store import PARTIAL_SUFFIX, check_is_file, path_of
+from chunkstore.store.verifying import verify as verify_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,11 +42,12 @@ def compact(
     out: str | os.PathLike[str] | None = None,
     *,
     overwrite: bool = False,
+    verify: bool = True,
     progress: bool | None = None,
 ) -> CompactReport:
     """Copy a file without the bytes that appends and replaced arrays left behind.
 
-    Encoded chunks are copied as they are, each checked on the way; nothing is decoded.
+    Encoded chunks are copied as they are, each checked on the way.
 
     Parameters
     ----------
@@ -54,6 +57,9 @@ def compact(
         The new file; None replaces the old one once the copy is complete and on the device.
     overwrite
         True replaces an existing ``out``.
+    verify
+        Read the new file before it gets its name: each chunk has the checksum that it had, and can
+        be decoded.
     progress
         Show a bar on stderr; None shows it on a terminal when the work takes over a second.
 
@@ -65,7 +71,8 @@ def compact(
         The file would be replaced, and bytes behind its last checkpoint may be all that is left of
         samples. With ``out`` they are left out with a warning: the old file keeps them.
     CorruptionError
-        A chunk is damaged: nothing is replaced; see `chunkstore.repair`.
+        A chunk is damaged, or was not written as it was read: nothing is replaced; see
+        `chunkstore.repair`.
 
     Examples
     --------
@@ -106,6 +113,7 @@ def compact(
                 target,
                 replace=overwrite or out is None,
                 original=original,
+                verify=verify,
                 progress=progress,
             )
         finally:
@@ -143,6 +151,7 @@ def _copy(
     *,
     replace: bool,
     original: ContainerWriter | None,
+    verify: bool,
     progress: bool | None,
 ) -> int:
     temporary = target + _COMPACT_SUFFIX
@@ -156,6 +165,8 @@ def _copy(
         total = sum(node.table.encoded_nbytes for node in file.nodes.arrays.values())
         with progress_bar(total, what="compacting", show=progress) as advance:
             _copy_entries(file, container, advance)
+        if verify:
+            _check_copy(temporary, progress=progress)
         container.rename(target, overwrite=replace, replaces=original)
     except BaseException:
         container.close()
@@ -163,6 +174,17 @@ def _copy(
         raise
     container.close()
     return container.durable
+
+
+def _check_copy(path: str, *, progress: bool | None) -> None:
+    """Raise CorruptionError unless all that was copied can be read; the checksums are the old."""
+    problems = verify_file(path, progress=progress).problems
+    if problems:
+        raise CorruptionError(
+            f"the copy is not what was read: {problems[0].message}, the first of {len(problems)}; "
+            "the old file stays",
+            path,
+        )
 
 
 def _copy_entries(

@@ -228,15 +228,17 @@ class TuneRun:
         """Try each choice, and the default, with a Loader; equal ones once."""
         plain = default_speed(codecs)
         chunk_nbytes = choose_chunk_nbytes(chunk_sizes, medium)
-        wanted = [
-            (goal, speed, reason(goal, speed, medium, codecs), chunk_nbytes)
-            for goal, speed in chosen.items()
-        ]
         why = _default_reason(plain, chosen, medium)
+        wanted = [
+            *(
+                (goal, speed, reason(goal, speed, medium, codecs), chunk_nbytes)
+                for goal, speed in chosen.items()
+            ),
+            ("default", plain, why, DEFAULT_CHUNK_NBYTES),
+        ]
         loaders: dict[tuple[Any, ...], LoaderSpeed] = {}
         found: dict[str, Recommendation] = {}
-        all_wanted = [*wanted, ("default", plain, why, DEFAULT_CHUNK_NBYTES)]
-        for number, (goal, speed, words, nbytes) in enumerate(all_wanted):
+        for number, (goal, speed, words, nbytes) in enumerate(wanted):
             options = self._options(speed, nbytes)
             key = tuple(options.values())
             if key not in loaders:
@@ -247,7 +249,7 @@ class TuneRun:
                     crew=self._crew,
                     batch_size=self._batch_size,
                     threads=self._loader_threads,
-                    deadline=self._trial_deadline(len(all_wanted), number),
+                    deadline=self._trial_deadline(len(wanted) - number),
                 )
                 self._move_on()
             loader = loaders[key]
@@ -274,12 +276,11 @@ class TuneRun:
             "chunk_nbytes": chunk_nbytes,
         }
 
-    def _trial_deadline(self, num_trials: int, number: int) -> Deadline:
+    def _trial_deadline(self, num_left: int) -> Deadline:
         """Return the end of a trial, which has a part of what earlier stages left of their time."""
-        share = self._seconds * SHARES["trials"] / num_trials
-        elapsed = time.perf_counter() - self._started
-        left = self._seconds * (1 - SHARES["sample"]) - elapsed
-        return Deadline(max(share, left / (num_trials - number)))
+        ends = self._started + self._seconds * (1 - SHARES["sample"])
+        share = self._seconds * SHARES["trials"] / (len(GOALS) + 1)
+        return Deadline(max(share, (ends - time.perf_counter()) / num_left))
 
     def _deadline(self, stage: str) -> Deadline:
         """Return the end of a stage's share of the time, which begins now."""

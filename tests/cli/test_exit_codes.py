@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,23 @@ def test_a_seed_out_of_range_is_named_with_its_range(command):
     result = run(*command, "--seed", 2**64)
     assert result.exit_code == 2
     assert f"{2**64} is not in the range 0<=x<={2**64 - 1}" in result.stderr
+
+
+def test_a_command_that_is_interrupted_as_it_starts_ends_quietly_too(path, tmp_path):
+    # The first thing that takes long is the import of NumPy.
+    (tmp_path / "numpy.py").write_text(
+        "import time; print('importing', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "chunkstore", "info", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"},
+    ) as process:
+        assert process.stdout.readline() == b"importing\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60) == (b"", b"")
+    assert process.returncode == EXIT_INTERRUPTED
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["words", "json"])

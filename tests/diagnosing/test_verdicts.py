@@ -200,7 +200,7 @@ def test_infinite_and_huge_values_are_projected_and_ranked_in_silence(value):
 def test_batches_smaller_than_the_number_of_classes_are_as_expected():
     found = diagnose(data_of(mixed_labels(num_classes=300)), batch_size=16, window=200)
     assert found.measured_entropy == pytest.approx(found.full_entropy, abs=0.02)
-    assert "from 200 units" in str(found)
+    assert "from 200 chunks" in str(found)
 
 
 def test_a_batch_is_worth_no_more_than_all_samples():

@@ -47,6 +47,7 @@ def reads_of(source):
         ({"codec": "zstd"}, {"codec": "lz4"}, "storage.codec: 'zstd' there, 'lz4' here"),
         ({}, {"codec": "lz4"}, "storage.codec: 'zstd' there, 'lz4' here"),
         ({"level": 3}, {"level": 5}, "storage.level: 3 there, 5 here"),
+        ({"typesize": 2}, {"typesize": 4}, "storage.typesize: 2 there, 4 here"),
         ({}, {"chunk_nbytes": 60_000}, "storage.chunk_nbytes: 50000 there, 60000 here"),
         ({}, {"chunk_length": 17}, "storage.chunk_length: None there, 17 here"),
         (

@@ -448,3 +448,18 @@ def test_a_second_shuffle_without_an_index_keeps_that_of_the_first_known(path, o
     cs.shuffle(second, third, seed=3)
     cs.unshuffle(third, back)
     assert_same_values(back, arrays)
+
+
+def test_two_shuffles_with_indexes_of_their_own_are_undone_one_after_the_other(path, out, tmp_path):
+    arrays = write_file(path, 50)
+    second, third, back = (tmp_path / f"{name}.zarr.zip" for name in ("second", "third", "back"))
+    cs.shuffle(path, out, seed=1, index="first_index")
+    cs.shuffle(out, second, seed=2, index="second_index")
+    cs.unshuffle(second, third)
+    assert_same_values(
+        third, {name: values for name, values in cs.load(out).items() if name in arrays}
+    )
+    cs.unshuffle(third, back)
+    assert_same_values(back, arrays)
+    with pytest.raises(KeyError, match="does not say which array"):
+        cs.unshuffle(back, tmp_path / "none.zarr.zip")

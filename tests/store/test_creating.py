@@ -15,6 +15,7 @@ import pytest
 
 import chunkstore as cs
 from chunkstore import system
+from chunkstore.container.writer import ContainerWriter
 from tests import support
 from tests.store.stores import check_file, entry_place, names, python, run_python, write
 
@@ -530,6 +531,29 @@ def test_compact_of_a_damaged_file_replaces_nothing(path, tmp_path):
     assert names(tmp_path) == ["a.zarr.zip"]
     with pytest.raises(FileExistsError):
         cs.compact(path, write(tmp_path / "b.zarr.zip", {"y": Y}))
+
+
+@pytest.mark.parametrize("changed", ["byte", "end"])
+def test_compact_replaces_nothing_where_the_copy_is_not_what_was_read(
+    path, tmp_path, monkeypatch, changed
+):
+    write(path, {"y": Y}, chunk_length=8)
+    before = path.read_bytes()
+    append_entry = ContainerWriter.append_entry
+
+    def append_changed(self, key, data, crc):
+        if key == b"y/c/1":
+            data = bytearray(data)
+            data[len(data) // 2 if changed == "byte" else -1] ^= 1
+        return append_entry(self, key, data, crc)
+
+    monkeypatch.setattr(ContainerWriter, "append_entry", append_changed)
+    with pytest.raises(
+        cs.CorruptionError, match=r"not what was read: crc32 is .*\[8, 16\) of array 'y'"
+    ):
+        cs.compact(path)
+    assert path.read_bytes() == before
+    assert names(tmp_path) == ["a.zarr.zip"]
 
 
 def test_a_reader_of_the_old_file_goes_on_after_compact(path):

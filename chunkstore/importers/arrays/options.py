@@ -34,6 +34,7 @@ class StorageArguments(TypedDict, total=False):
 
     codec: str | None
     level: int | None
+    typesize: int | None
     chunk_nbytes: int | None
     chunk_length: int | None
     attributes: Mapping[str, Any]

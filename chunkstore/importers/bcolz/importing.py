@@ -45,6 +45,7 @@ def import_bcolz(
     salvage: bool = False,
     codec: str | None = None,
     level: int | None = None,
+    typesize: int | None = None,
     chunk_nbytes: int | None = None,
     chunk_length: int | None = None,
     attributes: Mapping[str, Any] | None = None,
@@ -78,7 +79,7 @@ def import_bcolz(
         Write what can be read of a damaged source. Samples that cannot be read are zeros, and the
         boolean array ``valid`` is False for them. The report and the attribute ``import`` list
         everything that is lost, also whole arrays, which the file does not have.
-    codec, level, chunk_nbytes, chunk_length
+    codec, level, typesize, chunk_nbytes, chunk_length
         Of the new file, see `chunkstore.create`; ``chunk_length`` is that of its widest array.
     attributes
         Further attributes of the new file; those of the source are kept.
@@ -150,6 +151,7 @@ def import_bcolz(
     options = ImportOptions(
         codec=codec,
         level=level,
+        typesize=typesize,
         chunk_nbytes=chunk_nbytes,
         chunk_length=chunk_length,
         attributes=dict(attributes or {}),

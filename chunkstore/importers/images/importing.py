@@ -103,8 +103,8 @@ def import_images(
         relative to the folder of the images, which is the ``root`` of `chunkstore.import_csv`.
     on_error
         ``"fail"`` (default), or ``"skip"`` leaves out what cannot be read, and lists it.
-    codec, level, chunk_nbytes, chunk_length, attributes
-        Of the new file.
+    codec, level, typesize, chunk_nbytes, chunk_length, attributes
+        Of the new file, see `chunkstore.create`.
     threads, verify, resume, overwrite, progress
         As in `chunkstore.import_bcolz`.
 

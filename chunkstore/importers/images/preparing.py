@@ -47,6 +47,7 @@ class ImageOptions(TypedDict, total=False):
     on_error: OnError
     codec: str | None
     level: int | None
+    typesize: int | None
     chunk_nbytes: int | None
     chunk_length: int | None
     attributes: Mapping[str, Any] | None
