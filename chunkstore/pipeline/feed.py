@@ -146,7 +146,12 @@ class Feed:
     def stats(self, progress: Progress) -> LoaderStats:
         """Return what was read and delivered so far."""
         with self._exclusive():
-            stats = replace(self._done, batches=progress.batches, samples=progress.samples)
+            stats = replace(
+                self._done,
+                batches=progress.batches,
+                samples=progress.samples,
+                consumer_seconds=progress.consumer_seconds,
+            )
             fill = self._fill
             if fill is not None and fill.engine.pid == os.getpid():
                 stats += fill.engine.stats()
@@ -181,6 +186,7 @@ class Feed:
         self._done += LoaderStats(wait_seconds=fill.wait_seconds)
         if fill.engine.pid == os.getpid():
             self._done += fill.engine.stats()
+            fill.give_up()
         for pool in self._pools:
             pool.on_return = None
 

@@ -157,6 +157,16 @@ class EpochFill:
         """Become the fill that is consumed: memory that comes back is for this one first."""
         self._predecessor = None
 
+    def give_up(self) -> None:
+        """Let go of all blocks: the threads have ended, and nobody will take them."""
+        with self.engine.changed:
+            follower, self.follower = self.follower, None
+            for lane in self._lanes:
+                lane.blocks.clear()
+        if follower is not None:
+            follower._predecessor = None
+            follower.give_up()
+
     def first_block(self, i: int) -> int:
         """Return the first block wanted of a lane."""
         return self._lanes[i].current
@@ -200,7 +210,8 @@ class EpochFill:
         lane = self._lanes[i]
         with self.engine.changed:
             lane.current = k + 1
-            del lane.blocks[k]
+            # The loader may have been closed meanwhile.
+            lane.blocks.pop(k, None)
         self.wake()
 
     def force(self, i: int) -> None:
@@ -289,10 +300,10 @@ class EpochFill:
         if self.follower is not None:
             self.follower._advance_all(reader)
         if self._predecessor is None:
+            # Blocks are lent under this lock.
             with self.engine.changed:
-                num_used = self._num_used
-            for pool in self._pools:
-                pool.trim(num_used=num_used)
+                for pool in self._pools:
+                    pool.trim(num_used=self._num_used)
 
     def _plan_next(self, lane: _LaneFill, reader: UnitReader) -> None:
         tasks = self._plan_block(lane, lane.next)

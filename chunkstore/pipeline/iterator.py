@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -68,6 +69,7 @@ class BatchIterator:
         self._finalizer: weakref.finalize[Any, Any] | None = None
         # Why there are no more batches; "" at the epoch's end.
         self._ending: str | None = None
+        self._delivered_at: float | None = None
         progress.move_to(epoch, step, mover=self._mover)
 
     def __iter__(self) -> BatchIterator:
@@ -89,6 +91,9 @@ class BatchIterator:
             if self._ending:
                 raise RuntimeError(self._ending)
             raise StopIteration
+        if self._delivered_at is not None:
+            self._progress.consumer_seconds += time.perf_counter() - self._delivered_at
+            self._delivered_at = None
         self._warn_of_skipped()
         if self._step >= self._setup.num_batches:
             self._finish()
@@ -121,7 +126,9 @@ class BatchIterator:
             self._is_followed = False
             self._feed.follow(fill, self._setup.plan_epoch(self._epoch + 1))
         self._ending = None
-        return self._setup.structure.build(arrays)
+        batch = self._setup.structure.build(arrays)
+        self._delivered_at = time.perf_counter()
+        return batch
 
     def _open(self) -> EpochFill:
         if self._pid != os.getpid():

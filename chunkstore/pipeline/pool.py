@@ -120,10 +120,12 @@ class BlockPool:
             for each one that returns. None takes all.
         """
         with self._lock:
-            num_kept = 0 if num_used is None else max(0, self.num_leased - num_used)
-            while self._num_blocks - num_kept > self.limit and self._free:
-                self._free.pop()
-                self._num_blocks -= 1
+            self._trim(0 if num_used is None else max(0, self.num_leased - num_used))
+
+    def _trim(self, num_kept: int) -> None:
+        while self._num_blocks - num_kept > self.limit and self._free:
+            self._free.pop()
+            self._num_blocks -= 1
 
     def close(self) -> None:
         """Give up all free blocks, and the lent ones as they return."""
@@ -139,6 +141,12 @@ class BlockPool:
         on_return = self.on_return
         if on_return is not None:
             on_return()
+        # Nobody else trims while no epoch runs. The lock may be held by the very code below this.
+        elif self._lock.acquire(blocking=False):
+            try:
+                self._trim(0)
+            finally:
+                self._lock.release()
 
 
 def _make_block(nbytes: int) -> memoryview:

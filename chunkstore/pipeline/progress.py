@@ -17,6 +17,8 @@ class Progress:
         The position: ``step`` batches of ``epoch`` were delivered.
     batches, samples
         Delivered since the loader was made.
+    consumer_seconds
+        From deliveries to the calls behind them.
     has_finished
         Whether an epoch was iterated to its end: then others are likely to follow.
     """
@@ -26,6 +28,7 @@ class Progress:
         self.step = 0
         self.batches = 0
         self.samples = 0
+        self.consumer_seconds = 0.0
         self.has_finished = False
         self._is_started = False
         self._mover: object = None

@@ -10,7 +10,7 @@ from chunkstore.upper import resolve
 if TYPE_CHECKING:
     from chunkstore.pipeline.unit import UnitReader
 
-# Less than this part of the threads' time is no waiting worth a change.
+# Less than this part of the consumer's time is no waiting worth a change.
 _NO_WAIT: Final = 0.02
 _ADVICE: Final = {
     "fetch": "the disk limits; a codec with a better ratio reads less, io= chooses how it reads",
@@ -36,6 +36,8 @@ class LoaderStats:
         Left out because a chunk is damaged, each once however many epochs met it.
     wait_seconds
         Time that the consumer waited for a batch: what the loader cost the training.
+    consumer_seconds
+        Time between a batch and the call for the next one: the consumer's own work.
     fetch_seconds, decode_seconds, transform_seconds, scatter_seconds
         Time of the reading threads, summed: reading bytes; checking and decoding; in transforms;
         copying samples to their places.
@@ -48,6 +50,7 @@ class LoaderStats:
     skipped_units: int = 0
     skipped_samples: int = 0
     wait_seconds: float = 0.0
+    consumer_seconds: float = 0.0
     fetch_seconds: float = 0.0
     decode_seconds: float = 0.0
     transform_seconds: float = 0.0
@@ -70,7 +73,7 @@ class LoaderStats:
         total = sum(times.values())
         if not self.batches or total <= 0:
             return "nothing was read yet"
-        if self.wait_seconds < _NO_WAIT * total:
+        if self.wait_seconds <= _NO_WAIT * (self.wait_seconds + self.consumer_seconds):
             return "the consumer hardly waits: the loader is not what limits it"
         what = max(times, key=lambda name: times[name])
         return f"{times[what] / total:.0%} of the threads' time is {what}: {_ADVICE[what]}"
@@ -83,9 +86,12 @@ class LoaderStats:
         )
         read = (
             f"{self.batches:,} batches, {self.samples:,} samples, {self.read_nbytes:,} bytes read "
-            f"in {self.units:,} chunk{'s' * (self.units != 1)}"
+            f"in {self.units:,} chunk{'s' * (self.units != 1)} of the widest array"
         )
-        times = f"waited {self.wait_seconds:.3f} s for data; threads worked {total:.3f} s: {shares}"
+        times = (
+            f"the consumer waited {self.wait_seconds:.3f} s for data and worked "
+            f"{self.consumer_seconds:.3f} s; threads worked {total:.3f} s: {shares}"
+        )
         lines = [read, times, self.advice]
         if self.skipped_units:
             lines.append(

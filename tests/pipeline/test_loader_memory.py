@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import itertools
+import time
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,6 +32,15 @@ def make(source, **arguments):
         ("x", "@index"),
         **{"batch_size": 16, "window": 30, "memory": 1 << 20, "threads": 2} | arguments,
     )
+
+
+@contextlib.contextmanager
+def collector_is_off():
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def leased(loader):
@@ -113,6 +126,21 @@ def test_a_batch_that_is_kept_costs_one_block_once(monkeypatch):
         for _ in range(2):
             deque(loader, maxlen=0)
         assert max(blocks(loader)) <= loader._setup.budget.num_blocks
+
+
+def test_epochs_that_are_given_up_leave_no_memory_behind():
+    source, _ = wide_source(num_samples=3000)
+    with make(source, window=20) as loader, collector_is_off():
+        for _ in range(12):
+            # What was read ahead of the next epoch is of no use.
+            loader.set_epoch(0)
+            deque(loader, maxlen=0)
+            assert max(blocks(loader)) <= loader._setup.budget.num_blocks
+        iterators = []
+        for kept in range(1, 6):
+            iterators.append(iter(loader))
+            next(iterators[-1])
+            assert max(blocks(loader)) <= loader._setup.budget.num_blocks + kept
 
 
 def test_only_the_kept_array_keeps_its_memory():
@@ -208,3 +236,17 @@ def test_stats_count_what_was_read_and_delivered():
         assert stats.wait_seconds > 0
         assert stats.fetch_seconds == 0
     assert loader.stats() == stats
+
+
+def test_stats_tell_a_consumer_that_works_from_one_that_waits():
+    source, _ = wide_source(num_samples=100)
+    with make(source) as loader:
+        for _ in loader:
+            time.sleep(0.02)
+        stats = loader.stats()
+        assert stats.consumer_seconds >= 7 * 0.02
+        assert "worked 0.1" in str(stats)
+    patient = replace(stats, wait_seconds=0.001, consumer_seconds=1.0)
+    assert "hardly waits" in patient.advice
+    assert "limit" in replace(patient, wait_seconds=0.5).advice.partition(":")[2]
+    assert "hardly waits" not in replace(patient, wait_seconds=0.5).advice

@@ -61,6 +61,7 @@ def test_a_lease_beyond_the_limit_gets_memory_that_does_not_stay():
 
 def test_what_the_owner_does_not_work_with_stands_beside_the_limit():
     pool = BlockPool(NBYTES, limit=2)
+    pool.on_return = lambda: None
     kept, used, other = (pool.lease(NBYTES) for _ in range(3))
     del other
     pool.trim(num_used=1)
@@ -69,6 +70,13 @@ def test_what_the_owner_does_not_work_with_stands_beside_the_limit():
     pool.trim(num_used=1)
     assert pool.num_blocks == 2
     del used
+
+
+def test_what_returns_while_nobody_works_with_the_pool_does_not_stay():
+    pool = BlockPool(NBYTES, limit=1)
+    leases = [pool.lease(NBYTES) for _ in range(3)]
+    leases.clear()
+    assert pool.num_blocks == 1
 
 
 def test_on_return_is_called_for_each_block():
