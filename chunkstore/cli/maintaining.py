@@ -176,8 +176,8 @@ def repair(
 ) -> None:
     """Save what is left of FILE: every chunk that is complete survives.
 
-    FILE is not changed, and goes only if it is a partial file of which nothing is lost. Ends with
-    exit code 1 if samples are lost, and says which.
+    FILE is not changed, and goes only if it is a partial file of which all is saved. Ends with exit
+    code 1 if samples are lost, and says which, or if an array alone has more of them.
     """
     report = cs.repair(file, out, arrays=arrays or None, overwrite=overwrite)
     if as_json:
@@ -189,7 +189,7 @@ def repair(
             click.echo(f"{name}: dropped")
         _print_lost(report.lost)
         click.echo(f"{report.out}: {report.recovered_samples:,} of {report.num_samples:,} samples")
-    if report.lost or report.dropped_arrays:
+    if report.lost or report.dropped_arrays or report.alone:
         sys.exit(EXIT_DEFECT)
 
 

@@ -166,7 +166,7 @@ def _copy(
         with progress_bar(total, what="compacting", show=progress) as advance:
             _copy_entries(file, container, advance)
         if verify:
-            _check_copy(temporary, progress=progress)
+            _check_copy(temporary, file.path, progress=progress)
         container.rename(target, overwrite=replace, replaces=original)
     except BaseException:
         container.close()
@@ -176,14 +176,16 @@ def _copy(
     return container.durable
 
 
-def _check_copy(path: str, *, progress: bool | None) -> None:
+def _check_copy(copy: str, path: str, *, progress: bool | None) -> None:
     """Raise CorruptionError unless all that was copied can be read; the checksums are the old."""
-    problems = verify_file(path, progress=progress).problems
+    problems = verify_file(copy, progress=progress).problems
     if problems:
+        first = problems[0]
         raise CorruptionError(
-            f"the copy is not what was read: {problems[0].message}, the first of {len(problems)}; "
-            "the old file stays",
+            f"its copy cannot be read: {first.message} (the first of {len(problems)} defects); "
+            "nothing is replaced, and `chunkstore verify` tells whether the file itself is damaged",
             path,
+            first.key,
         )
 
 

@@ -165,6 +165,8 @@ def append(
     codec: str | None = None,
     level: int | None = None,
     shuffle: str | None = None,
+    typesize: int | None = None,
+    chunk_nbytes: int | None = None,
 ) -> Writer:
     """Continue a file and return its writer.
 
@@ -173,19 +175,20 @@ def append(
     path
         A file of ours.
     resume
-        True continues a file whose `create` never finished, from its last flush; look at the
-        writer's ``num_samples`` to see where that was. What was never flushed is dropped, with a
-        warning; `chunkstore.repair` would save the complete chunks of it. If there is no unfinished
-        file, the finished one is continued.
+        True continues a file whose `create`, or whose last append, never finished, from its last
+        flush; look at the writer's ``num_samples`` to see where that was. What was never flushed is
+        dropped, with a warning; `chunkstore.repair` would save the complete chunks of it. If
+        nothing was interrupted, the finished file is continued.
     overwrite
         True lets a file that is resumed replace a finished one of its name when it is closed.
-    codec, level, shuffle
+    codec, level, shuffle, typesize, chunk_nbytes
         For arrays that are added by ``put``; the arrays of the file keep theirs.
 
     Raises
     ------
     IncompleteError
-        There is only an unfinished file and ``resume`` is False.
+        There is only an unfinished file, or whole chunks behind the last checkpoint of the file: an
+        append was interrupted, or the file was cut; and ``resume`` is False.
     ExistingFileError
         There are a finished and an unfinished file, and ``overwrite`` is False.
     LockedError
@@ -204,7 +207,7 @@ def append(
     [0, 1, 2, 3, 4, 5, 6, 7]
     """
     path = path_of(path)
-    storage = storage_options(codec, level, shuffle, None)
+    storage = storage_options(codec, level, shuffle, chunk_nbytes, typesize)
     partial = path + PARTIAL_SUFFIX
     if resume and os.path.exists(partial):
         if os.path.exists(path) and os.path.samefile(partial, path):
@@ -219,12 +222,12 @@ def append(
                 errno=errno.EEXIST,
             )
         else:
-            return _continue(partial, path, storage, is_new=True)
+            return _continue(partial, path, storage, is_new=True, resume=True)
     check_is_file(path)
-    return _continue(path, path, storage, is_new=False)
+    return _continue(path, path, storage, is_new=False, resume=resume)
 
 
-def _continue(file_path: str, path: str, storage: Storage, *, is_new: bool) -> Writer:
+def _continue(file_path: str, path: str, storage: Storage, *, is_new: bool, resume: bool) -> Writer:
     container = ContainerWriter(file_path, create=False)
     try:
         writer = Writer(container, path, storage=storage, is_new=is_new, overwrite=is_new)
@@ -236,6 +239,7 @@ def _continue(file_path: str, path: str, storage: Storage, *, is_new: bool) -> W
             _continue_unflushed(writer, container, file_path)
             return writer
         try:
+            _check_tail(file, resume=resume)
             _continue_checkpoint(writer, container, file)
         finally:
             file.close()
@@ -250,6 +254,32 @@ def _is_begun(path: str) -> bool:
     with open(path, "rb") as file:
         head = file.read(len(LOCAL_SIGNATURE))
     return len(head) < len(LOCAL_SIGNATURE) and LOCAL_SIGNATURE.startswith(head)
+
+
+def _check_tail(file: OpenFile, *, resume: bool) -> None:
+    """Raise, or warn, where whole chunks behind the last checkpoint would be dropped."""
+    checkpoint = file.container.checkpoint
+    if not checkpoint.torn_nbytes:
+        return
+    zip_file = file.container.file
+    is_chunk = (
+        piece.header is not None and not piece.header.name.endswith(b"zarr.json")
+        for piece in walk(zip_file, checkpoint.stop, zip_file.size())
+        if piece.kind != "cut"
+    )
+    if not any(is_chunk):
+        return
+    found = (
+        f"{checkpoint.torn_nbytes} bytes behind the last checkpoint hold whole chunks, of a writer "
+        "that was interrupted, or because the file was cut"
+    )
+    if not resume:
+        raise IncompleteError(
+            f"{found}; appending would drop them. `chunkstore repair` saves every complete sample; "
+            "append(path, resume=True) drops them and goes on behind the last flush",
+            file.path,
+        )
+    warnings.warn(f"{file.path}: {found}; they are dropped", ChunkStoreWarning, stacklevel=4)
 
 
 def _continue_checkpoint(writer: Writer, container: ContainerWriter, file: OpenFile) -> None:

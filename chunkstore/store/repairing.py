@@ -53,7 +53,7 @@ def repair(
 ) -> RepairReport:
     """Save every complete sample of a damaged, cut or unfinished file into a new one.
 
-    The old file is not changed; a partial one of which nothing is lost is removed when its new file
+    The old file is not changed; a partial one of which all is saved is removed when its new file
     has the final name. A sample is saved if all aligned arrays still have it; the others
     are left out, and the report says which of the old sample numbers they are. No value is ever
     made up.
@@ -163,17 +163,12 @@ def _restricted(found: Salvage, arrays: Iterable[str]) -> Salvage:
     )
 
 
-def _more_alone(aligned: dict[str, _ChunkSaver], recovered: int) -> list[str]:
-    """Return the arrays of which more is whole than of all together, in words."""
+def _more_alone(aligned: dict[str, _ChunkSaver], recovered: int, *, total: int) -> dict[str, int]:
+    """Return the arrays of which more is whole than of all together, and how many samples."""
     if len(aligned) < 2:
-        return []
-    whole = {name: reader.num_saved for name, reader in aligned.items()}
-    return [
-        f"array {name!r} alone has up to {count} complete samples, all arrays together "
-        f"{recovered}: arrays=[{name!r}] (--array {name}) saves them"
-        for name, count in whole.items()
-        if count > recovered
-    ]
+        return {}
+    whole = {name: reader.num_whole(total) for name, reader in aligned.items()}
+    return {name: count for name, count in whole.items() if count > recovered}
 
 
 def _rebuild(
@@ -209,11 +204,16 @@ def _rebuild(
         for name in list(dropped):
             if readers[name].save_whole(writer, name, found.messages):
                 dropped.remove(name)
-    found.messages += _more_alone(aligned, recovered)
+    alone = _more_alone(aligned, recovered, total=total)
+    found.messages += [
+        f"array {name!r} alone has up to {count} complete samples, all arrays together "
+        f"{recovered}: arrays=[{name!r}] (--array {name}) saves them"
+        for name, count in alone.items()
+    ]
     if own_partial:
         try:
             os.replace(place, target)
-            if not (lost or dropped or is_part):
+            if not (lost or dropped or alone or is_part):
                 os.unlink(source)
             system.calls.sync_folder(os.path.dirname(os.path.abspath(target)))
         except OSError as error:
@@ -226,6 +226,7 @@ def _rebuild(
         {name: merged(ranges) for name, ranges in lost.items()},
         tuple(dropped),
         tuple(found.messages),
+        alone,
     )
 
 
@@ -256,6 +257,7 @@ def _save_range(
     for name, reader in aligned.items():
         samples, is_there = reader.read(start, stop)
         blocks[name] = samples
+        reader.num_good += int(is_there.sum())
         if not is_there.all():
             gone = np.flatnonzero(~is_there) + start
             edges = np.flatnonzero(np.diff(gone) != 1) + 1
@@ -280,6 +282,8 @@ class _ChunkSaver:
         self._name = name
         self._cached = -1
         self._is_sound = False
+        # Samples that were read and are whole.
+        self.num_good = 0
         self.length = self._metadata.chunk_shape[0]
         self.dtype, trailing = logical_form(self._metadata)
         ndim = len(self._metadata.shape) - len(trailing)
@@ -293,10 +297,13 @@ class _ChunkSaver:
         )
         self._chunk: NDArray[Any] = np.zeros((self.length, *self.sample_shape), self.dtype)
 
-    @property
-    def num_saved(self) -> int:
-        """Samples of all chunks that were found."""
-        return sum(place.num_samples for place in self._chunks.values())
+    def num_whole(self, total: int) -> int:
+        """Return the samples that are whole, or may be: those behind ``total`` are not read."""
+        behind = (
+            index * self.length + place.num_samples - max(index * self.length, total)
+            for index, place in self._chunks.items()
+        )
+        return self.num_good + sum(max(0, count) for count in behind)
 
     @property
     def spec(self) -> ArraySpec:

@@ -100,6 +100,9 @@ class RepairReport:
         Arrays that could not be saved at all.
     messages
         What was found, in words.
+    alone
+        Arrays that have more complete samples than all together, such as the images whose labels
+        were cut off, and how many at most: ``repair(path, arrays=[name])`` saves them.
     """
 
     path: str
@@ -109,6 +112,7 @@ class RepairReport:
     lost: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     dropped_arrays: tuple[str, ...] = ()
     messages: tuple[str, ...] = ()
+    alone: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""

@@ -309,7 +309,8 @@ def open_store(path: str | os.PathLike[str]) -> Store:
         warnings.warn(
             f"{path}: {torn} bytes behind the last checkpoint belong to an append that was "
             f"interrupted or is still running; opened with the {store.num_samples} samples of "
-            "that checkpoint. `chunkstore.append` goes on from there",
+            "that checkpoint. `chunkstore repair` saves what else is whole; "
+            "`chunkstore.append(path, resume=True)` goes on from there without it",
             ChunkStoreWarning,
             stacklevel=2,
         )

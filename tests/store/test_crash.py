@@ -210,11 +210,36 @@ def test_append_goes_on_from_the_last_checkpoint_of_a_file_cut_anywhere(tmp_path
             path.write_bytes(whole[:length])
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", cs.ChunkStoreWarning)
-                with cs.append(path) as writer:
+                with cs.append(path, resume=True) as writer:
                     start = writer.num_samples
                     assert start == max(n for nbytes, n in states if nbytes <= length)
                     writer.append(**only(("x", "y"), samples(start, 40)))
             check_file(path, only(("x", "y"), samples(0, 40)))
+
+
+def test_append_drops_nothing_that_repair_could_save_unless_it_is_told_to(tmp_path):
+    path = tmp_path / "a.zarr.zip"
+    outcomes = set()
+    with without_sync():
+        states = grown_file(path, "x", "y")
+        whole = path.read_bytes()
+        for length in range(states[0][0], len(whole), 197):
+            cut = whole[:length]
+            path.write_bytes(cut)
+            known = max(n for nbytes, n in states if nbytes <= length)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", cs.ChunkStoreWarning)
+                report = cs.repair(path, tmp_path / "saved.zarr.zip", overwrite=True)
+            if report.recovered_samples == known and not report.alone:
+                outcomes.add("nothing to save")
+                continue
+            outcomes.add("refused")
+            with pytest.raises(cs.IncompleteError, match="`chunkstore repair` saves"):
+                cs.append(path)
+            assert path.read_bytes() == cut
+            with pytest.warns(cs.ChunkStoreWarning, match="they are dropped"):
+                cs.append(path, resume=True).abort()
+    assert outcomes == {"refused", "nothing to save"}
 
 
 def test_a_tail_that_is_all_there_but_damaged_is_no_torn_tail(tmp_path):

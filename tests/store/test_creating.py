@@ -549,7 +549,7 @@ def test_compact_replaces_nothing_where_the_copy_is_not_what_was_read(
 
     monkeypatch.setattr(ContainerWriter, "append_entry", append_changed)
     with pytest.raises(
-        cs.CorruptionError, match=r"not what was read: crc32 is .*\[8, 16\) of array 'y'"
+        cs.CorruptionError, match=r"its copy cannot be read: crc32 is .*\[8, 16\) of array 'y'"
     ):
         cs.compact(path)
     assert path.read_bytes() == before

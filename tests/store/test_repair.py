@@ -9,10 +9,12 @@ import shutil
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 import chunkstore as cs
+from chunkstore.cli import main
 from chunkstore.container.scan import walk
 from chunkstore.store import replay
 from chunkstore.system import ReadFile
@@ -395,6 +397,7 @@ def test_an_array_that_is_whole_is_saved_without_one_that_is_not(tmp_path):
     os.truncate(path, header)
     report = cs.repair(path, tmp_path / "both.zarr.zip")
     assert report.recovered_samples == 8
+    assert list(report.alone) == ["x"]
     message = next(message for message in report.messages if "alone" in message)
     assert "array 'x' alone has up to" in message
     assert "--array x" in message
@@ -404,6 +407,34 @@ def test_an_array_that_is_whole_is_saved_without_one_that_is_not(tmp_path):
         assert list(store) == ["x"]
         saved = store["x"][...]
     np.testing.assert_array_equal(saved, samples(0, len(saved))[0])
+
+
+def test_an_array_with_a_damaged_chunk_is_not_said_to_be_whole(tmp_path):
+    path = tmp_path / "a.zarr.zip"
+    grown_file(path)
+    _, data, _ = entry_place(path, "x/c/1/0")
+    flip(path, data + 30)
+    report = cs.repair(path, tmp_path / "b.zarr.zip")
+    assert report.recovered_samples < 25
+    assert report.alone == {"y": 25}
+
+
+def test_a_partial_file_stays_where_an_array_alone_has_more_and_the_command_ends_with_1(
+    tmp_path,
+):
+    path = tmp_path / "a.zarr.zip"
+    with cs.create(path, arrays=SPECS) as writer:
+        x, y = samples(0, 100)
+        writer.append(x=x, y=y)
+    header, _, _ = entry_place(path, "y/c/0")
+    os.truncate(path, header)
+    partial = tmp_path / "b.zarr.zip.partial"
+    path.rename(partial)
+    result = CliRunner().invoke(main, ["repair", str(partial)])
+    assert result.exit_code == 1
+    assert "array 'x' alone has up to 8 complete samples" in result.stdout
+    assert partial.exists()
+    assert cs.repair(partial, tmp_path / "x.zarr.zip", arrays=["x"]).recovered_samples == 8
 
 
 def test_a_partial_file_stays_when_some_of_its_arrays_were_saved(tmp_path):
