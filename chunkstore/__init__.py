@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chunkstore import errors as errors
     from chunkstore import transforms
     from chunkstore.errors import (
         ChunkStoreError,
@@ -141,6 +142,8 @@ _LAZY = {
     "concat": "chunkstore.pipeline.view",
     "create": "chunkstore.store",
     "defaults": "chunkstore.settings",
+    # A module.
+    "errors": "chunkstore.errors",
     "export": "chunkstore.exporting.run",
     "from_dask": "chunkstore.importers.dask",
     "from_files": "chunkstore.importers.iterables_files",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 import chunkstore as cs
+from chunkstore.cli.interrupts import interrupts_arrive
 from chunkstore.cli.printing import print_document, taken_result
 from chunkstore.progress import progress_shown
 
@@ -86,7 +87,7 @@ def report_errors(function: Callable[..., None]) -> Callable[..., None]:
     def command(*, as_json: bool, progress: bool | None, debug: bool, **arguments: Any) -> None:
         run = functools.partial(function, as_json=as_json, **arguments)
         try:
-            with progress_shown(progress):
+            with interrupts_arrive(), progress_shown(progress):
                 exit_code, document = _run(run, as_json=as_json, debug=debug)
             _finish_output(document, is_told=exit_code != 0)
         except BrokenPipeError:

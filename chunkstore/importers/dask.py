@@ -51,6 +51,7 @@ def from_dask(
     codec: str | None = None,
     level: int | None = None,
     shuffle: str | None = None,
+    typesize: int | None = None,
     chunk_nbytes: int | None = None,
     attributes: Mapping[str, Any] | None = None,
     overwrite: bool = False,
@@ -67,7 +68,7 @@ def from_dask(
     client
         A ``distributed.Client``; None takes the one in force, if there is one. Without any, the
         blocks are computed here, see `chunkstore.save`.
-    codec, level, shuffle, chunk_nbytes, attributes, overwrite
+    codec, level, shuffle, typesize, chunk_nbytes, attributes, overwrite
         See `chunkstore.create`.
     progress
         Show a bar on stderr; None shows it on a terminal when the work takes over a second.
@@ -100,6 +101,7 @@ def from_dask(
         "codec": codec,
         "level": level,
         "shuffle": shuffle,
+        "typesize": typesize,
         "chunk_nbytes": chunk_nbytes,
     }
     client = _current_client() if client is None else client
@@ -175,25 +177,35 @@ def _decided_specs(arrays: Mapping[str, Any], storage: Storage) -> dict[str, Arr
         name: ArraySpec(array.dtype, array.shape[1:], **given) for name, array in arrays.items()
     }
     lengths = choose_chunk_lengths(specs, target_nbytes=storage.chunk_nbytes)
-    specs = {name: replace(spec, chunk_length=lengths[name]) for name, spec in specs.items()}
+    specs = {
+        name: replace(spec, chunk_length=lengths[name], typesize=storage.typesize_of(spec))
+        for name, spec in specs.items()
+    }
     if not is_auto and (storage.shuffle != "auto" or storage.codec in ("raw", "gzip")):
         return {name: replace(spec, shuffle=storage.shuffle) for name, spec in specs.items()}
     firsts = dask.compute({name: array[: lengths[name]] for name, array in arrays.items()})[0]
     return {
-        name: replace(spec, **_decided(to_stored(np.ascontiguousarray(firsts[name])), storage))
+        name: replace(
+            spec,
+            **_decided(to_stored(np.ascontiguousarray(firsts[name])), storage, spec.typesize),
+        )
         for name, spec in specs.items()
     }
 
 
-def _decided(first: NDArray[Any], storage: Storage) -> dict[str, Any]:
+def _decided(first: NDArray[Any], storage: Storage, typesize: int | None) -> dict[str, Any]:
     """Return what the first chunk of an array decides, as a writer would."""
     is_auto = storage.codec == AUTO
     if not first.size:
         default = {"codec": DEFAULT_CODEC, "level": DEFAULT_LEVEL} if is_auto else {}
         return {**default, "shuffle": "none"}
     if is_auto:
-        return choose_codec(first, shuffle=storage.shuffle).options
-    return {"shuffle": smallest_shuffle(first, codec=storage.codec, level=storage.level)}
+        return choose_codec(first, shuffle=storage.shuffle, typesize=typesize).options
+    return {
+        "shuffle": smallest_shuffle(
+            first, codec=storage.codec, level=storage.level, typesize=typesize
+        )
+    }
 
 
 def _write_parts(

@@ -174,7 +174,7 @@ def open_import(
         with warnings.catch_warnings():
             # What a killed import had begun to write behind its checkpoint is read again.
             warnings.simplefilter("ignore", ChunkStoreWarning)
-            return append(out, resume=True, overwrite=overwrite), position
+            return append(out, resume=True, overwrite=overwrite, **storage), position
     # What is there of this import may go.
     may_replace = overwrite or (position is not None and not Path(out).exists())
     writer = create(

@@ -83,14 +83,21 @@ def index_of(about: Any) -> str | None:
     about
         What a file says of where its samples come from, or None.
     """
-    undone = set()
+    wanted: str | None = None
+    undone: set[str | None] = set()
     while isinstance(about, dict) and about.get("kind") in (_RECOMPRESS, _SHUFFLE, _UNSHUFFLE):
         order = about.get("order")
         name = order.get("index") if isinstance(order, dict) else None
-        if about["kind"] == _UNSHUFFLE:
-            undone.add(name)
+        name = name if isinstance(name, str) else None
+        if about["kind"] == _UNSHUFFLE and wanted is None:
+            # With the shuffle that wrote this index, those behind it are undone.
+            wanted = name
+        elif about["kind"] == _SHUFFLE and wanted is not None:
+            if name == wanted:
+                undone.add(name)
+                wanted = None
         elif about["kind"] == _SHUFFLE and name not in undone:
-            return name if isinstance(name, str) else None
+            return name
         about = about.get("before")
     return None
 

@@ -156,6 +156,24 @@ def test_an_interrupted_command_ends_quietly_with_130(path, options):
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
+def test_an_interrupt_that_a_finalizer_drops_ends_the_command_all_the_same(path):
+    program = (
+        START + "import signal, time, chunkstore as cs\n"
+        "class Dropping:\n"
+        "    def __del__(self):\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "cs.verify = lambda path: (Dropping() and None, time.sleep(60))\n"
+        "sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "verify", str(path)],
+        capture_output=True,
+        check=False,
+        timeout=50,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["words", "json"])
 def test_output_that_nobody_reads_to_its_end_ends_quietly_with_141(path, options):
     # More than a pipe holds, so that writing meets the closed end.

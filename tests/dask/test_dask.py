@@ -126,12 +126,12 @@ if __name__ == "__main__":
     x = rows[:, None, None].map_blocks(block, dtype="u1", chunks=(rows.chunks[0], (64,), (64,)))
     lazy = {"x": x, "y": rows}
     if sys.argv[2] == "direct":
-        cs.save(folder / "direct.zarr.zip", lazy)
+        cs.save(folder / "direct.zarr.zip", lazy, typesize=2)
         sys.exit()
     dask.config.set({"distributed.worker.daemon": False})
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         with Client(cluster) as client:
-            cs.from_dask(folder / "out.zarr.zip", lazy)
+            cs.from_dask(folder / "out.zarr.zip", lazy, typesize=2)
 """
 
 

@@ -463,3 +463,8 @@ def test_two_shuffles_with_indexes_of_their_own_are_undone_one_after_the_other(p
     assert_same_values(back, arrays)
     with pytest.raises(KeyError, match="does not say which array"):
         cs.unshuffle(back, tmp_path / "none.zarr.zip")
+    # The first index undoes both at once.
+    cs.unshuffle(second, back, index="first_index", overwrite=True)
+    assert_same_values(back, arrays)
+    with pytest.raises(KeyError, match="does not say which array"):
+        cs.unshuffle(back, tmp_path / "none.zarr.zip")
