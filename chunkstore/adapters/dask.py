@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-import dask.array
 import numpy as np
+
+try:
+    import dask.array
+except ImportError as error:
+    raise ImportError("to_dask() needs dask: pip install 'chunkstore[dask]'") from error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,6 +15,7 @@ import chunkstore as cs
 from chunkstore.cli.interrupts import interrupts_arrive
 from chunkstore.cli.printing import print_document, taken_result
 from chunkstore.progress import progress_shown
+from chunkstore.store.store import PARTIAL_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -169,7 +170,9 @@ def _described(error: Exception) -> dict[str, Any]:
     """Return what a document says of an error; ``message`` is one line."""
     # A KeyError's own text is the repr of its message.
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    message = _in_command_words(_in_one_line(str(text)))
+    message = in_command_words(_in_one_line(str(text)))
+    if isinstance(error, cs.CorruptionError) and "repair" not in message and _is_ours(error.path):
+        message += "; `chunkstore repair` saves what is whole"
     # A lone key is no sentence: nobody meant it for the person who reads it.
     is_lone_key = isinstance(error, KeyError) and " " not in message
     if is_lone_key or not isinstance(error, _WORDED_ERRORS):
@@ -190,7 +193,11 @@ def _in_one_line(text: str) -> str:
     return joined.rstrip(" ").removesuffix(";")
 
 
-def _in_command_words(message: str) -> str:
+def _is_ours(path: str | None) -> bool:
+    return path is not None and path.removesuffix(PARTIAL_SUFFIX).endswith(".zip")
+
+
+def in_command_words(message: str) -> str:
     """Return a message of the library with options in place of its parameters.
 
     ``overwrite=True`` becomes ``--overwrite``, ``animated='first'`` ``--animated first``, and

@@ -10,7 +10,7 @@ import click
 import chunkstore as cs
 from chunkstore.cli.command import report_errors
 from chunkstore.cli.importing_options import named_pairs, storage_options
-from chunkstore.cli.importing_output import print_plan, print_report, shown_lines
+from chunkstore.cli.importing_output import planned, print_plan, print_report, shown_lines
 from chunkstore.cli.printing import format_shape, format_table
 from chunkstore.upper import resolve
 from chunkstore.viewing.text import format_nbytes
@@ -71,7 +71,7 @@ def bcolz(
     }
     if dry_run:
         plan_import = resolve("chunkstore.importers.bcolz.importing", "plan_import")
-        print_plan(plan_import(**arguments), _lines_of, as_json=as_json)
+        print_plan(planned(plan_import, **arguments), _lines_of, as_json=as_json)
     else:
         print_report(cs.import_bcolz(**arguments), as_json=as_json)
 

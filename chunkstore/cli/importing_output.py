@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from chunkstore.cli.command import EXIT_DEFECT
+from chunkstore.cli.command import EXIT_DEFECT, in_command_words
 from chunkstore.cli.importing_options import named_fractions
 from chunkstore.cli.printing import print_json
+from chunkstore.errors import ChunkStoreError
 from chunkstore.upper import resolve
 from chunkstore.viewing.text import format_nbytes
 
@@ -71,13 +72,28 @@ def run_import(
                 f"with --split OUT is the folder of the parts, got {out!r}, which looks like a file"
             )
     if dry_run:
-        print_plan(plan_source(source, out, **options), lines_of, as_json=as_json)
+        print_plan(planned(plan_source, source, out, **options), lines_of, as_json=as_json)
         return
     result = import_source(source, out, **options)
     if isinstance(result, dict):
         _print_parts(result, out, as_json=as_json)
     else:
         print_report(result, as_json=as_json)
+
+
+def planned(plan_source: Callable[..., Plan], *places: Any, **options: Any) -> Plan:
+    """Return a plan; what would be refused before there is one ends with the same exit code.
+
+    Raises
+    ------
+    ChunkStoreError
+        The source is there, and cannot be imported so.
+    """
+    try:
+        return plan_source(*places, **options)
+    except (KeyError, ValueError) as error:
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        raise ChunkStoreError(f"refused: {message}") from error
 
 
 def print_plan(plan: Plan, lines_of: Callable[[Any], Iterable[str]], *, as_json: bool) -> None:
@@ -88,9 +104,9 @@ def print_plan(plan: Plan, lines_of: Callable[[Any], Iterable[str]], *, as_json:
         for line in lines_of(plan):
             click.echo(line)
         for note in shown_lines(plan.notes):
-            click.echo(f"note: {note}")
+            click.echo(f"note: {in_command_words(note)}")
         for reason in plan.refused:
-            click.echo(f"refused: {reason}")
+            click.echo(f"refused: {in_command_words(reason)}")
     if plan.is_refused:
         sys.exit(EXIT_DEFECT)
 
@@ -107,7 +123,7 @@ def print_report(report: ImportReport, *, as_json: bool) -> None:
         if report.num_more_skipped:
             click.echo(f"skipped: {report.num_more_skipped:,} more")
         for note in shown_lines(report.notes):
-            click.echo(f"note: {note}")
+            click.echo(f"note: {in_command_words(note)}")
         for what, count in report.counts.items():
             click.echo(f"{what}: {count:,}")
         click.echo(

@@ -84,7 +84,8 @@ def find_checkpoint(file: ReadFile) -> Checkpoint:
         raise refusal
     if file.read(4, 0) != layout.LOCAL_SIGNATURE:
         raise FormatError(
-            "no zip file: it neither begins with an entry nor ends with an end record"
+            "no zip file: it neither begins with an entry nor ends with an end record; `chunkstore "
+            "import` brings other formats over"
         )
     return _checkpoint_before_torn_tail(file, size)
 

@@ -24,7 +24,8 @@ __all__ = [
     "smallest_shuffle",
 ]
 
-CODEC_NAMES: Final = (*BLOSC_CODECS, "gzip", "raw")
+WITHOUT_SHUFFLE: Final = ("gzip", "raw")
+CODEC_NAMES: Final = (*BLOSC_CODECS, *WITHOUT_SHUFFLE)
 LEVELS: Final = range(10)
 
 

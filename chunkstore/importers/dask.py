@@ -16,13 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import dask
-import dask.array
 import numpy as np
 
 from chunkstore.errors import ExistingFileError
 from chunkstore.format.choosing import choose_codec
-from chunkstore.format.codecs import smallest_shuffle
+from chunkstore.format.codecs import WITHOUT_SHUFFLE, smallest_shuffle
 from chunkstore.format.stored_dtype import to_stored
 from chunkstore.progress import progress_bar
 from chunkstore.settings import DEFAULT_CODEC, DEFAULT_LEVEL
@@ -30,6 +28,12 @@ from chunkstore.store.creating import create
 from chunkstore.store.merging import merge
 from chunkstore.store.saving import save
 from chunkstore.store.spec import AUTO, ArraySpec, choose_chunk_lengths, storage_options
+
+try:
+    import dask
+    import dask.array
+except ImportError as error:
+    raise ImportError("dask arrays need dask: pip install 'chunkstore[dask]'") from error
 
 if TYPE_CHECKING:
     import os
@@ -181,7 +185,7 @@ def _decided_specs(arrays: Mapping[str, Any], storage: Storage) -> dict[str, Arr
         name: replace(spec, chunk_length=lengths[name], typesize=storage.typesize_of(spec))
         for name, spec in specs.items()
     }
-    if not is_auto and (storage.shuffle != "auto" or storage.codec in ("raw", "gzip")):
+    if not is_auto and (storage.shuffle != "auto" or storage.codec in WITHOUT_SHUFFLE):
         return {name: replace(spec, shuffle=storage.shuffle) for name, spec in specs.items()}
     firsts = dask.compute({name: array[: lengths[name]] for name, array in arrays.items()})[0]
     return {

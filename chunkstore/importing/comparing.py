@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 _BLOCK_NBYTES: Final = 8 << 20
 
 
-def compare(path: str, digests: Mapping[str, int], source: str, *, show: bool | None) -> None:
+def compare(
+    path: str,
+    digests: Mapping[str, int],
+    source: str,
+    *,
+    show: bool | None,
+    block_nbytes: int = _BLOCK_NBYTES,
+) -> None:
     """Read a file and compare it with digests of what was written.
 
     Parameters
@@ -36,6 +43,8 @@ def compare(path: str, digests: Mapping[str, int], source: str, *, show: bool | 
         Where the samples came from, for the error.
     show
         Whether a bar is shown, see `chunkstore.progress.progress_bar`.
+    block_nbytes
+        Decoded bytes that are read at a time, of which there are up to four.
 
     Raises
     ------
@@ -43,7 +52,7 @@ def compare(path: str, digests: Mapping[str, int], source: str, *, show: bool | 
         An array is not what was written, or cannot be read.
     """
     try:
-        _compare(path, digests, source, show=show)
+        _compare(path, digests, source, show=show, block_nbytes=block_nbytes)
     except CorruptionError as error:
         raise CorruptionError(
             f"{error.message}. The new file was not finished; the same call begins anew. If it "
@@ -54,12 +63,19 @@ def compare(path: str, digests: Mapping[str, int], source: str, *, show: bool | 
         ) from None
 
 
-def _compare(path: str, digests: Mapping[str, int], source: str, *, show: bool | None) -> None:
+def _compare(
+    path: str,
+    digests: Mapping[str, int],
+    source: str,
+    *,
+    show: bool | None,
+    block_nbytes: int,
+) -> None:
     with open_store(path) as store:
         total = sum(store[name].nbytes for name in digests)
         with progress_bar(total, what="verifying", show=show) as move:
             for name, expected in digests.items():
-                found = _digest_of(store[name], move)
+                found = _digest_of(store[name], move, block_nbytes=block_nbytes)
                 if found != expected:
                     raise CorruptionError(
                         f"array {name!r}: the new file does not hold what was read from "
@@ -68,10 +84,10 @@ def _compare(path: str, digests: Mapping[str, int], source: str, *, show: bool |
                     )
 
 
-def _digest_of(array: Array, move: Callable[[int], None]) -> int:
+def _digest_of(array: Array, move: Callable[[int], None], *, block_nbytes: int) -> int:
     """Return the digest of a stored array, read in one pass."""
     sample_nbytes = max(1, array.nbytes // max(1, len(array)))
-    length = max(array.chunk_length, _BLOCK_NBYTES // sample_nbytes)
+    length = max(array.chunk_length, block_nbytes // sample_nbytes)
     length -= length % array.chunk_length
     digest = 0
     starts = range(0, len(array), length)

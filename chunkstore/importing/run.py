@@ -30,7 +30,7 @@ from chunkstore.importing.position import (
     open_import,
 )
 from chunkstore.importing.report import ImportReport, read_report
-from chunkstore.importing.storage import storage_of, with_chunk_length
+from chunkstore.importing.storage import storage_of, typesize_notes, with_chunk_length
 from chunkstore.progress import progress_bar
 from chunkstore.store.samples import check_specs
 from chunkstore.store.spec import check_attributes, choose_chunk_lengths
@@ -109,7 +109,7 @@ def run_import(
     num_samples = source.num_samples if order is None else len(order)
     provenance = provenance_of(source, options, ordering)
     start = Position()
-    start.add_notes(notes)
+    start.add_notes([*notes, *typesize_notes(source.specs, options)])
     start.lost.add(lost)
     writer, position = open_import(
         out,

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from chunkstore.format.codecs import WITHOUT_SHUFFLE
 from chunkstore.settings import LEAST_CHUNK_NBYTES
 from chunkstore.store.spec import choose_chunk_lengths, storage_options
 
@@ -53,6 +54,22 @@ def _begun_nbytes(specs: Mapping[str, ArraySpec], chunk_nbytes: int) -> int:
     """Return the decoded bytes of one chunk of each array."""
     lengths = choose_chunk_lengths(dict(specs), target_nbytes=chunk_nbytes)
     return sum(length * specs[name].sample_nbytes for name, length in lengths.items())
+
+
+def typesize_notes(specs: Mapping[str, ArraySpec], options: ImportOptions) -> list[str]:
+    """Return what is said of a typesize that no array gets."""
+    storage = storage_options(options.codec, options.level, None, None, options.typesize)
+    if storage.typesize is None:
+        return []
+    if storage.codec in WITHOUT_SHUFFLE:
+        return [f"typesize={storage.typesize} has no effect with codec={storage.codec!r}"]
+    if any(storage.typesize_of(spec) for spec in specs.values()):
+        return []
+    note = (
+        f"typesize={storage.typesize} has no effect: no array has samples of whole elements of so "
+        "many bytes"
+    )
+    return [note]
 
 
 def with_chunk_length(

@@ -23,11 +23,14 @@ _BLOCKS_ALIVE: Final = 3
 _CHUNKS_A_THREAD: Final = 3
 _CHUNKS_HELD_A_THREAD: Final = 2 * _CHUNKS_A_THREAD + 1
 _MAX_THREADS: Final = 32
+# What zstd works in, a thread, by Blosc's level: read off the peak of a process that encodes chunks
+# of 1 to 8 MiB. Other codecs take less than 1 MiB.
+_ZSTD_MIB: Final = (1, 1, 2, 3, 4, 6, 8, 16, 22, 30)
 # Of the memory, what writing may have beside the allowance.
 _PARTS: Final = 4
 # May be taken on top of the memory: the promise is 64 MiB more, of which the rest is left
 # for what the interpreter and the allocator keep.
-ALLOWANCE_NBYTES: Final = 20 << 20
+ALLOWANCE_NBYTES: Final = 32 << 20
 
 
 class EncodingCost:
@@ -52,6 +55,8 @@ class EncodingCost:
         # Of each array a chunk is begun, whatever the threads.
         self._always = _BLOCKS_ALIVE * block_nbytes + sum(chunks)
         self._a_thread = _CHUNKS_HELD_A_THREAD * max(chunks, default=0)
+        if chunks:
+            self._a_thread += max(map(_encoder_nbytes, specs.values()))
 
     def nbytes(self, threads: int) -> int:
         """Return what is held at the same time."""
@@ -67,6 +72,12 @@ class EncodingCost:
         if not self._a_thread:
             return most
         return max(1, min(most, (_share(memory) - self._always) // self._a_thread))
+
+
+def _encoder_nbytes(spec: ArraySpec) -> int:
+    storage = storage_options(spec.codec, None, None, None)
+    level = storage.level if spec.level is None else spec.level
+    return _ZSTD_MIB[level] << 20 if storage.codec == "zstd" else 0
 
 
 def _share(memory: int) -> int:

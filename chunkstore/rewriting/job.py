@@ -259,6 +259,7 @@ class ShuffleJob:
                 what="writing",
                 keeps_unfinished=False,
                 encoding_threads=encoding_threads,
+                memory=self._memory,
             ),
             stream,
         )

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from chunkstore.format.blosc import BloscCodec
+from chunkstore.format.codecs import WITHOUT_SHUFFLE
 from chunkstore.rewriting.contents import fitting_typesize, writable_chain
 
 if TYPE_CHECKING:
@@ -31,7 +32,16 @@ def storage_notes(contents: Contents, options: RewriteOptions) -> tuple[str, ...
             notes += _codec_notes(array, options)
         if not contents.store.is_ours:
             notes += _foreign_notes(array)
-    if options.typesize is not None and not any(
+    if options.codec in WITHOUT_SHUFFLE:
+        given = {"shuffle": options.shuffle, "typesize": options.typesize}
+        if options.codec == "raw":
+            given["level"] = options.level
+        notes += [
+            f"{name}={value} has no effect with codec={options.codec!r}"
+            for name, value in given.items()
+            if value is not None
+        ]
+    elif options.typesize is not None and not any(
         fitting_typesize(array, options.typesize) for array in arrays
     ):
         notes.append(

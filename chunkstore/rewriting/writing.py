@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 # Work that was killed does about a twentieth again, or this much where that is more.
 _NUM_CHECKPOINTS: Final = 20
 _LEAST_BETWEEN_CHECKPOINTS_NBYTES: Final = 64 << 20
+# Decoded bytes that verification reads at a time.
+_MOST_VERIFIED_NBYTES: Final = 8 << 20
 # What a writer says of a full disk, which holds where unfinished files stay.
 _PROMISE: Final = re.compile(r"everything up to the last checkpoint \(\d+ bytes\) is kept")
 
@@ -62,6 +64,8 @@ class NewFile:
         Whether an error leaves what was written so far, to be gone on with.
     encoding_threads
         That encode, at most; None for all processors.
+    memory
+        That is declared, in bytes; None where none is.
     """
 
     out: str
@@ -73,6 +77,7 @@ class NewFile:
     what: str
     keeps_unfinished: bool
     encoding_threads: int | None = None
+    memory: int | None = None
 
 
 def write(new: NewFile, stream: SampleStream) -> None:
@@ -219,9 +224,16 @@ class _Run:
     def verify(self) -> None:
         """Read the new file and compare it with what was read from the source."""
         path = self._writer.path + PARTIAL_SUFFIX
-        show = self._new.options.progress
+        most = _MOST_VERIFIED_NBYTES
         try:
-            compare(path, self._position.digests, self._new.contents.store.path, show=show)
+            compare(
+                path,
+                self._position.digests,
+                self._new.contents.store.path,
+                show=self._new.options.progress,
+                # Some four of them are there.
+                block_nbytes=min(most, (self._new.memory or 8 * most) // 8),
+            )
         except CorruptionError:
             self.is_wrong = True
             raise

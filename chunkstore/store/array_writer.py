@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chunkstore.format.choosing import choose_codec
-from chunkstore.format.codecs import CodecChain, default_codecs, smallest_shuffle
+from chunkstore.format.codecs import WITHOUT_SHUFFLE, CodecChain, default_codecs, smallest_shuffle
 from chunkstore.format.grid import ChunkKeyEncoding
 from chunkstore.format.metadata import ArrayMetadata
 from chunkstore.format.stored_dtype import stored_form, to_stored
@@ -275,7 +275,7 @@ class ArrayWriter:
         if self._codec == AUTO:
             choice = choose_codec(chunk[:count], shuffle=self._shuffle, typesize=self._typesize)
             self.codecs = default_codecs(self._stored_dtype, **choice.options)
-        elif self._shuffle == "auto" and self._codec not in ("raw", "gzip"):
+        elif self._shuffle == "auto" and self._codec not in WITHOUT_SHUFFLE:
             shuffle = smallest_shuffle(
                 chunk, codec=self._codec, level=self._level, typesize=self._typesize
             )

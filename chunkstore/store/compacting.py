@@ -28,7 +28,7 @@ from chunkstore.store.documents import (
 from chunkstore.store.node import OWN_ATTRIBUTES, chunk_key
 from chunkstore.store.open_file import OpenFile
 from chunkstore.store.report import CompactReport
-from chunkstore.store.store import PARTIAL_SUFFIX, check_is_file, path_of
+from chunkstore.store.store import PARTIAL_SUFFIX, check_is_file, check_is_replaceable, path_of
 from chunkstore.store.verifying import verify as verify_file
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def compact(
     check_is_file(path)
     # Of a link, the file that it names is replaced.
     target = os.path.realpath(path) if out is None else path_of(out)
-    if out is not None and os.path.exists(target):
-        check_is_file(target)
+    if out is not None:
+        check_is_replaceable(target)
     if out is not None and os.path.lexists(target) and not overwrite:
         raise ExistingFileError(
             "the file exists already; overwrite=True replaces it", target, errno=17

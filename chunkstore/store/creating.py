@@ -32,7 +32,13 @@ from chunkstore.store.spec import (
     choose_chunk_lengths,
     storage_options,
 )
-from chunkstore.store.store import PARTIAL_SUFFIX, Store, check_is_file, path_of
+from chunkstore.store.store import (
+    PARTIAL_SUFFIX,
+    Store,
+    check_is_file,
+    check_is_replaceable,
+    path_of,
+)
 from chunkstore.store.writer import Writer
 from chunkstore.system import ReadFile
 
@@ -104,8 +110,7 @@ def create(
     """
     path = path_of(path)
     storage = storage_options(codec, level, shuffle, chunk_nbytes, typesize)
-    if os.path.exists(path):
-        check_is_file(path)
+    check_is_replaceable(path)
     if os.path.lexists(path) and not overwrite:
         raise ExistingFileError(
             "the file exists already; overwrite=True replaces it, chunkstore.append continues it",

@@ -9,10 +9,12 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from chunkstore.container.layout import END_SIGNATURE, LOCAL, LOCAL_SIGNATURE
 from chunkstore.errors import (
     ChunkStoreWarning,
     CorruptionError,
     DirectoryGivenError,
+    ExistingFileError,
     FormatError,
     IncompleteError,
     MissingFileError,
@@ -317,6 +319,30 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     return store
 
 
+def check_is_replaceable(path: str) -> None:
+    """Raise unless what ``overwrite=True`` would replace, if anything is there, is a store's file.
+
+    What stands there by mistake is something else, such as the second of two sources where the name
+    of the new file was forgotten; so is, as far as one can see, a store that is damaged at its
+    front. Those are removed by hand.
+    """
+    if not os.path.exists(path):
+        return
+    check_is_file(path)
+    with open(path, "rb") as file:
+        head = file.read(LOCAL.size)
+        name = file.read(LOCAL.unpack(head)[-2]) if len(head) == LOCAL.size else b""
+    # Empty files hold nothing; arrays of NumPy can be in a zip, too.
+    if not head or (head[:4] in (LOCAL_SIGNATURE, END_SIGNATURE) and not name.endswith(b".npy")):
+        return
+    raise ExistingFileError(
+        "the file that is there is no store, and overwrite=True replaces only those; remove it, or "
+        "give another name",
+        path,
+        errno=errno.EEXIST,
+    )
+
+
 def path_of(path: str | os.PathLike[str]) -> str:
     """Return a caller's path as a string; TypeError or ValueError for what is no path."""
     name = os.fsdecode(path)
@@ -342,8 +368,8 @@ def check_is_file(path: str) -> None:
         raise system_call_error(error, "the file cannot be reached", path) from error
     if stat.S_ISDIR(mode):
         raise DirectoryGivenError(
-            "this is a directory; chunkstore reads single files. To bring a zarr directory into "
-            "one file: zip its contents from inside it without compression (zip -0 -r)",
+            "this is a directory; chunkstore reads single files. `chunkstore import` brings "
+            "folders of images, zarr, bcolz and others into one",
             path,
             errno=errno.EISDIR,
         )

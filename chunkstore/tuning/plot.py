@@ -43,8 +43,11 @@ def plot_report(report: TuneReport) -> Any:
         )
     }
     for axes, name in ((left, "decode"), (right, "encode")):
-        for speed in (*report.codecs, *report.others):
+        for speed in report.codecs:
             _draw_point(axes, speed, getattr(speed, name), colours[speed.choice.codec])
+        for speed in report.others:
+            place = (speed.ratio, getattr(speed, name).median / 1e6)
+            axes.plot(*place, ".", color=colours[speed.choice.codec], markersize=3, alpha=0.6)
         for peer in report.peers:
             spread = getattr(peer, name)
             axes.plot(peer.ratio, spread.median / 1e6, "x", color="black")
@@ -53,6 +56,7 @@ def plot_report(report: TuneReport) -> Any:
         axes.set_xlabel("ratio: decoded bytes by stored bytes")
         axes.set_ylabel(f"{name}, MB/s of decoded data, {report.threads} threads")
     best = front(report.codecs)
+    left.plot([], [], ".", color="gray", markersize=3, label="measured once")
     left.plot(
         [speed.ratio for speed in best],
         [speed.decode.median / 1e6 for speed in best],
@@ -60,7 +64,7 @@ def plot_report(report: TuneReport) -> Any:
         linestyle="--",
         linewidth=1,
         zorder=0,
-        label="none surpasses these",
+        label="the best of those measured in all rounds",
     )
     _mark_goals(left, report)
     for codec, colour in colours.items():

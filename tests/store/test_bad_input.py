@@ -71,7 +71,7 @@ def being_created(path):
 
 BAD = {
     missing: (FileNotFoundError, errno.ENOENT, "there is no such file"),
-    directory: (IsADirectoryError, errno.EISDIR, "this is a directory; .*zip -0 -r"),
+    directory: (IsADirectoryError, errno.EISDIR, "this is a directory; .*`chunkstore import`"),
     below_a_file: (NotADirectoryError, errno.ENOTDIR, "cannot be reached"),
     pipe: (cs.FormatError, None, "a device or a pipe"),
     empty: (cs.FormatError, None, "empty"),
@@ -218,3 +218,47 @@ def test_an_error_travels_between_processes_with_its_place(path):
     error = pickle.loads(pickle.dumps(refusal.value))
     assert (type(error), str(error)) == (type(refusal.value), str(refusal.value))
     assert (error.errno, error.path) == (errno.ENOENT, str(path))
+
+
+def other_file(folder, kind):
+    place = folder / "out.zarr.zip"
+    if kind == "npy":
+        np.save(folder / "y.npy", np.arange(4))
+        (folder / "y.npy").rename(place)
+    elif kind == "npz":
+        np.savez(folder / "y.npz", y=np.arange(4))
+        (folder / "y.npz").rename(place)
+    else:
+        place.write_text("labels\n")
+    return place
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "text"])
+def test_overwrite_replaces_no_file_that_is_no_store(tmp_path, kind):
+    place = other_file(tmp_path, kind)
+    content = place.read_bytes()
+    source = tmp_path / "a.zarr.zip"
+    cs.save(source, {"y": np.arange(3)})
+    for replace in (
+        lambda: cs.save(place, {"y": np.arange(3)}, overwrite=True),
+        lambda: cs.compact(source, place, overwrite=True),
+        lambda: cs.merge([source], place, overwrite=True),
+        lambda: cs.recompress(source, place, codec="lz4", overwrite=True),
+        lambda: cs.repair(source, place, overwrite=True),
+    ):
+        with pytest.raises(FileExistsError, match="is no store, and overwrite=True replaces only"):
+            replace()
+    assert place.read_bytes() == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr.zip", "out.zarr.zip"]
+
+
+def test_overwrite_replaces_a_store_a_cut_one_and_an_empty_file(tmp_path):
+    place = tmp_path / "out.zarr.zip"
+    place.touch()
+    for length in (None, 60, 31, 200):
+        cs.save(place, {"y": np.arange(3)}, overwrite=True)
+        assert cs.load(place)["y"].tolist() == [0, 1, 2]
+        if length is not None:
+            os.truncate(place, length)
+    cs.create(place, overwrite=True).close()  # a store of nothing
+    cs.save(place, {"y": np.arange(3)}, overwrite=True)

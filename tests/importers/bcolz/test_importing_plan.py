@@ -63,7 +63,7 @@ def damaged(tmp_path):
 
 
 def existing(tmp_path):
-    (tmp_path / "out.zarr.zip").write_bytes(b"here")
+    cs.save(tmp_path / "out.zarr.zip", {"here": np.arange(3)})
     return fine(tmp_path)
 
 
@@ -87,7 +87,7 @@ CASES = {
     "an existing file": (existing, (), "the file exists already"),
     "an unknown codec": (fine, ("--codec", "lzma"), "codec must be one of"),
     "damage": (damaged, (), "damaged: data/__1.blp"),
-    "a column called valid": (called_valid, ("--salvage",), "salvage= adds an array 'valid'"),
+    "a column called valid": (called_valid, ("--salvage",), "--salvage adds an array 'valid'"),
     "objects": (objects, (), "holds Python objects as pickles"),
     "objects that are not plain": (unreadable_objects, ("--allow-pickle",), "numpy"),
     "two arrays of one name": (
