@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Final
 
 import click
@@ -64,6 +65,7 @@ def predict(
     KERAS_BACKEND chooses what computes: jax, torch or tensorflow.
     """
     loaded = _load_model(model)
+    _tell_new_names(loaded, outputs)
     cs.predict(
         loaded,
         file,
@@ -100,6 +102,20 @@ def _load_model(path: str) -> Any:
             f"variable KERAS_BACKEND to another one: {', '.join(_BACKENDS)}"
         ) from error
     return load(path)
+
+
+def _tell_new_names(model: Any, outputs: tuple[str, ...]) -> None:
+    """Warn of names that no layer has: they are given to the model's own outputs."""
+    layers = [layer.name for layer in getattr(model, "layers", ())]
+    own = getattr(model, "output", None)
+    known = {*layers, *(own if isinstance(own, dict) else ())}
+    if layers and outputs and not known & set(outputs):
+        warnings.warn(
+            f"no layer is called {' or '.join(map(repr, outputs))}: that is what the model's own "
+            f"output is called now; the layers are {', '.join(layers)}",
+            cs.ChunkStoreWarning,
+            stacklevel=2,
+        )
 
 
 def _type_of(name: str | None) -> np.dtype[Any] | None:

@@ -10,9 +10,9 @@ from chunkstore.store.store import open_store
 from chunkstore.tuning.source import ImportedSource, TuneSource, of_mapping
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import ExitStack
 
-    from chunkstore.importing.source import SampleSource
     from chunkstore.tuning.results import Notes
 
 _HDF5: Final = (".h5", ".hdf5", ".hdf", ".he5", ".mat")
@@ -66,7 +66,7 @@ def open_path(
     if is_folder and any((place / name).exists() for name in _ZARR):
         from chunkstore.importers.zarr_store import open_zarr
 
-        return _imported(stack.enter_context(open_zarr(path)), path, array, notes)
+        return _imported(open_zarr, path, array, notes, stack)
     if (is_folder and _is_bcolz(place)) or low.endswith(_ARCHIVES):
         from chunkstore.importers.bcolz.open import open_bcolz
 
@@ -75,11 +75,11 @@ def open_path(
     if is_folder or low.endswith(_NPY):
         from chunkstore.importers.npy import open_npy
 
-        return _imported(stack.enter_context(open_npy(path)), path, array, notes)
+        return _imported(open_npy, path, array, notes, stack)
     if low.endswith(_HDF5):
         from chunkstore.importers.hdf5 import open_hdf5
 
-        return _imported(stack.enter_context(open_hdf5(path)), path, array, notes)
+        return _imported(open_hdf5, path, array, notes, stack)
     try:
         return of_mapping(stack.enter_context(open_store(path)), array, notes)
     except FormatError as error:
@@ -111,11 +111,16 @@ def import_kind(path: str) -> str | None:
 
 
 def _imported(
-    samples: SampleSource | Any, path: str, array: str | None, notes: Notes
+    open_samples: Callable[..., Any], path: str, array: str | None, notes: Notes, stack: ExitStack
 ) -> ImportedSource:
+    try:
+        # One that is named need not have the length of the others.
+        samples = stack.enter_context(open_samples(path, arrays=None if array is None else [array]))
+    except ValueError as error:
+        if array is not None:
+            raise
+        raise ValueError(f"{error}; here array= (--array) names the one to measure") from error
     specs = samples.specs
-    if array is not None and array not in specs:
-        raise KeyError(f"{path}: there is no array {array!r}, only {', '.join(map(repr, specs))}")
     if array is None:
         array = max(specs, key=lambda name: specs[name].sample_nbytes)
         if len(specs) > 1:

@@ -188,6 +188,16 @@ def test_the_command_line_predicts_with_a_saved_model(x, tmp_path):
     assert "--overwrite replaces it" in again.output
 
 
+def test_a_name_that_no_layer_has_is_told(x, tmp_path):
+    make_model().save(tmp_path / "model.keras")
+    cs.save(tmp_path / "in.zarr.zip", {"x": x})
+    paths = [str(tmp_path / name) for name in ("model.keras", "in.zarr.zip", "out.zarr.zip")]
+    result = CliRunner().invoke(main, ["predict", *paths, "--array", "x", "--output", "pooled"])
+    assert result.exit_code == 0, result.output
+    assert "warning: no layer is called 'pooled'" in result.stderr
+    assert "features" in result.stderr
+
+
 @pytest.mark.parametrize("every", [1, 2])
 def test_a_callback_writes_the_predictions_of_each_epoch(x, tmp_path, every):
     model = make_model()

@@ -125,9 +125,10 @@ def test_a_seed_out_of_range_is_named_with_its_range(command):
 
 
 def test_a_command_that_is_interrupted_as_it_starts_ends_quietly_too(path, tmp_path):
-    # The first thing that takes long is the import of NumPy.
+    # The first thing that takes long is the import of NumPy. A signal just before a sleep would not
+    # end it: many short ones.
     (tmp_path / "numpy.py").write_text(
-        "import time; print('importing', flush=True); time.sleep(60)"
+        "import time\nprint('importing', flush=True)\nfor _ in range(3000):\n    time.sleep(0.02)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-m", "chunkstore", "info", str(path)],
@@ -230,3 +231,24 @@ def test_imports_take_the_bytes_of_a_chunk_and_both_names_of_its_length(tmp_path
         assert result.exit_code == 0, result.output
         with cs.open(out) as store:
             assert store["x"].chunk_length == length
+
+
+def test_a_dry_run_that_would_be_refused_ends_with_1_whatever_refuses(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.arange(4), y=np.arange(5))
+    done = run("import", "npy", tmp_path / "a.npz", tmp_path / "out.zarr.zip", "--dry-run")
+    assert done.exit_code == 1
+    assert "refused" in done.stderr + done.stdout
+    gone = run("import", "npy", tmp_path / "none.npz", tmp_path / "out.zarr.zip", "--dry-run")
+    assert gone.exit_code == 2
+
+
+def test_the_error_of_a_damaged_file_says_what_saves_the_rest(tmp_path):
+    path = tmp_path / "a.zarr.zip"
+    cs.save(path, {"x": np.arange(1000)}, codec="raw")
+    content = path.read_bytes()
+    place = content.index(np.arange(100, 200).tobytes())
+    path.write_bytes(content[:place] + b"?" + content[place + 1 :])
+    for command in (["compact", path], ["export", path, tmp_path / "x.npy"]):
+        done = run(*command)
+        assert done.exit_code == 1
+        assert "`chunkstore repair`" in done.stderr

@@ -65,3 +65,14 @@ def test_a_typesize_that_no_file_can_hold_is_refused_and_leaves_no_file(tmp_path
     with pytest.raises(ValueError, match="typesize must be a whole number from 1 to 255, got 0"):
         cs.import_npy(tmp_path / "x.npy", tmp_path / "out.zarr.zip", typesize=0)
     assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"), [({"typesize": 5}, "no array"), ({"typesize": 3, "codec": "gzip"}, "gzip")]
+)
+def test_a_typesize_without_effect_is_told(tmp_path, options, told):
+    np.save(tmp_path / "x.npy", RGB)
+    report = cs.import_npy(tmp_path / "x.npy", tmp_path / "out.zarr.zip", **options)
+    (note,) = [note for note in report.notes if "typesize" in note]
+    assert "has no effect" in note
+    assert told in note

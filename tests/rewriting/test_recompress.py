@@ -514,3 +514,12 @@ def test_notes_list_what_a_foreign_file_loses(path, out, require):
         "'z' is stored with zstd",
     ):
         assert sum(part in note for note in notes) == 1, part
+
+
+def test_options_without_effect_on_the_codec_that_is_named_are_told(path, out):
+    write_file(path, 20)
+    report = cs.recompress(path, out, codec="raw", level=4, shuffle="bit")
+    assert {note for note in report.notes if "no effect" in note} == {
+        "level=4 has no effect with codec='raw'",
+        "shuffle=bit has no effect with codec='raw'",
+    }
