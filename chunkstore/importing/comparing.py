@@ -29,7 +29,7 @@ def compare(
     source: str,
     *,
     show: bool | None,
-    block_nbytes: int = _BLOCK_NBYTES,
+    block_nbytes: int | None = None,
 ) -> None:
     """Read a file and compare it with digests of what was written.
 
@@ -44,7 +44,7 @@ def compare(
     show
         Whether a bar is shown, see `chunkstore.progress.progress_bar`.
     block_nbytes
-        Decoded bytes that are read at a time, of which there are up to four.
+        Decoded bytes that are read at a time, of which there are up to four; None for 8 MiB.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def compare(
         An array is not what was written, or cannot be read.
     """
     try:
-        _compare(path, digests, source, show=show, block_nbytes=block_nbytes)
+        _compare(path, digests, source, show=show, block_nbytes=block_nbytes or _BLOCK_NBYTES)
     except CorruptionError as error:
         raise CorruptionError(
             f"{error.message}. The new file was not finished; the same call begins anew. If it "

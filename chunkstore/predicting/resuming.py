@@ -208,7 +208,10 @@ def open_writer(
         found, is_whole = _read_partial(partial, num_samples, state["batch_size"])
         nan_counts = found.pop(_NAN_COUNTS, {}) if isinstance(found, dict) else {}
         if found == state and is_whole:
-            writer = append(out, resume=True, overwrite=overwrite)
+            with warnings.catch_warnings():
+                # What a killed run had begun to write behind its checkpoint is computed again.
+                warnings.simplefilter("ignore", ChunkStoreWarning)
+                writer = append(out, resume=True, overwrite=overwrite)
             writer.attributes = attributes
             note_nan_counts(writer, nan_counts)
             return writer

@@ -224,7 +224,7 @@ class _Run:
     def verify(self) -> None:
         """Read the new file and compare it with what was read from the source."""
         path = self._writer.path + PARTIAL_SUFFIX
-        most = _MOST_VERIFIED_NBYTES
+        memory = self._new.memory
         try:
             compare(
                 path,
@@ -232,7 +232,7 @@ class _Run:
                 self._new.contents.store.path,
                 show=self._new.options.progress,
                 # Some four of them are there.
-                block_nbytes=min(most, (self._new.memory or 8 * most) // 8),
+                block_nbytes=None if memory is None else min(_MOST_VERIFIED_NBYTES, memory // 8),
             )
         except CorruptionError:
             self.is_wrong = True

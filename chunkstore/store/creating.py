@@ -24,6 +24,7 @@ from chunkstore.format.stored_dtype import to_stored
 from chunkstore.store.array_reader import logical_form
 from chunkstore.store.node import OWN_ATTRIBUTES
 from chunkstore.store.open_file import OpenFile
+from chunkstore.store.replay import Entry, iter_events
 from chunkstore.store.samples import check_specs
 from chunkstore.store.spec import (
     ArraySpec,
@@ -262,23 +263,20 @@ def _is_begun(path: str) -> bool:
 
 
 def _check_tail(file: OpenFile, *, resume: bool) -> None:
-    """Raise, or warn, where whole chunks behind the last checkpoint would be dropped."""
+    """Raise, or warn, where bytes behind the last checkpoint would be dropped."""
     checkpoint = file.container.checkpoint
     if not checkpoint.torn_nbytes:
         return
-    zip_file = file.container.file
-    is_chunk = (
-        piece.header is not None and not piece.header.name.endswith(b"zarr.json")
-        for piece in walk(zip_file, checkpoint.stop, zip_file.size())
-        if piece.kind != "cut"
+    has_chunk = any(
+        isinstance(event, Entry) and not event.name.endswith(b"zarr.json")
+        for event in iter_events(file.container.file, checkpoint.stop, [])
     )
-    if not any(is_chunk):
-        return
     found = (
-        f"{checkpoint.torn_nbytes} bytes behind the last checkpoint hold whole chunks, of a writer "
-        "that was interrupted, or because the file was cut"
+        f"{checkpoint.torn_nbytes} bytes behind the last checkpoint hold "
+        f"{'whole chunks' if has_chunk else 'no whole chunk'}, of a writer that was interrupted, "
+        "or because the file was cut"
     )
-    if not resume:
+    if has_chunk and not resume:
         raise IncompleteError(
             f"{found}; appending would drop them. `chunkstore repair` saves every complete sample; "
             "append(path, resume=True) drops them and goes on behind the last flush",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import warnings
 from collections.abc import Mapping
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PARTIAL_SUFFIX = ".partial"
+# Metadata and chunks of zarr, in any folder of a zip.
+_ZARR_NAME = re.compile(
+    rb"(?:.*/)?(?:zarr\.json|\.z(?:array|group|attrs|metadata)|c|(?:c/)?\d+(?:[./]\d+)*)"
+)
 
 
 class Store(Mapping[str, Array]):
@@ -330,10 +335,11 @@ def check_is_replaceable(path: str) -> None:
         return
     check_is_file(path)
     with open(path, "rb") as file:
-        head = file.read(LOCAL.size)
-        name = file.read(LOCAL.unpack(head)[-2]) if len(head) == LOCAL.size else b""
-    # Empty files hold nothing; arrays of NumPy can be in a zip, too.
-    if not head or (head[:4] in (LOCAL_SIGNATURE, END_SIGNATURE) and not name.endswith(b".npy")):
+        signature = file.read(len(LOCAL_SIGNATURE))
+    name = _first_name(path)
+    if signature in (b"", END_SIGNATURE) or (
+        signature == LOCAL_SIGNATURE and (name is None or _ZARR_NAME.fullmatch(name))
+    ):
         return
     raise ExistingFileError(
         "the file that is there is no store, and overwrite=True replaces only those; remove it, or "
@@ -341,6 +347,20 @@ def check_is_replaceable(path: str) -> None:
         path,
         errno=errno.EEXIST,
     )
+
+
+def _first_name(path: str) -> bytes | None:
+    """Return the name of a zip's first entry that is no folder, if it has one."""
+    with open(path, "rb") as file:
+        head = file.read(LOCAL.size)
+        while len(head) == LOCAL.size and head.startswith(LOCAL_SIGNATURE):
+            *_, name_nbytes, extra_nbytes = LOCAL.unpack(head)
+            name = file.read(name_nbytes)
+            if not name.endswith(b"/"):
+                return name if len(name) == name_nbytes else None
+            file.seek(extra_nbytes, os.SEEK_CUR)
+            head = file.read(LOCAL.size)
+    return None
 
 
 def path_of(path: str | os.PathLike[str]) -> str:

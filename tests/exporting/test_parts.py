@@ -86,11 +86,11 @@ def test_what_cannot_be_is_one_line_and_exit_code_2(path, tmp_path, arguments, m
 
 def test_no_part_is_written_where_one_exists(path, tmp_path):
     (tmp_path / "parts").mkdir()
-    (tmp_path / "parts" / "b.zarr.zip").write_text("mine")
+    cs.save(tmp_path / "parts" / "b.zarr.zip", {"mine": np.arange(3)})
     result = run("split", path, tmp_path / "parts", "a=.5", "b=.5")
     assert result.exit_code == 2
     assert "exists already" in result.stderr
-    assert (tmp_path / "parts" / "b.zarr.zip").read_text() == "mine"
+    assert list(cs.load(tmp_path / "parts" / "b.zarr.zip")) == ["mine"]
     assert len(list((tmp_path / "parts").iterdir())) == 1
     assert run("split", path, tmp_path / "parts", "a=.5", "b=.5", "--overwrite").exit_code == 0
 

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -104,7 +105,9 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(out, tmp_path, call):
     )
     assert process.returncode == -9
     again = Model()
-    predict(again, out)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        predict(again, out)
     # The first checkpoint is behind the first batch, which is written while others are computed.
     assert len(again.lengths) < len(model.lengths) or call < 5
     assert out.read_bytes() == whole.read_bytes()

@@ -7,6 +7,7 @@ import os
 import pickle
 import stat
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 import chunkstore as cs
 from tests.store.stores import check_file, names, write
+from tests.support import require
 
 READERS = {
     "open": cs.open,
@@ -228,12 +230,16 @@ def other_file(folder, kind):
     elif kind == "npz":
         np.savez(folder / "y.npz", y=np.arange(4))
         (folder / "y.npz").rename(place)
+    elif kind == "zip":
+        with zipfile.ZipFile(place, "w") as archive:
+            archive.mkdir("photos")
+            archive.writestr("photos/1.png", b"...")
     else:
         place.write_text("labels\n")
     return place
 
 
-@pytest.mark.parametrize("kind", ["npy", "npz", "text"])
+@pytest.mark.parametrize("kind", ["npy", "npz", "zip", "text"])
 def test_overwrite_replaces_no_file_that_is_no_store(tmp_path, kind):
     place = other_file(tmp_path, kind)
     content = place.read_bytes()
@@ -250,6 +256,17 @@ def test_overwrite_replaces_no_file_that_is_no_store(tmp_path, kind):
             replace()
     assert place.read_bytes() == content
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr.zip", "out.zarr.zip"]
+
+
+@pytest.mark.leaves_open("the event loop of zarr-python")
+def test_overwrite_replaces_zips_of_zarr_python(tmp_path):
+    zarr = require("zarr")
+    for zarr_format in (2, 3):
+        with zarr.storage.ZipStore(tmp_path / "a.zip", mode="w") as storage:
+            group = zarr.create_group(storage, zarr_format=zarr_format)
+            group.create_array("x", data=np.arange(10), chunks=5)
+        cs.save(tmp_path / "a.zip", {"y": np.arange(3)}, overwrite=True)
+        assert list(cs.load(tmp_path / "a.zip")) == ["y"]
 
 
 def test_overwrite_replaces_a_store_a_cut_one_and_an_empty_file(tmp_path):

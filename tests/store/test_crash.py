@@ -232,6 +232,9 @@ def test_append_drops_nothing_that_repair_could_save_unless_it_is_told_to(tmp_pa
                 report = cs.repair(path, tmp_path / "saved.zarr.zip", overwrite=True)
             if report.recovered_samples == known and not report.alone:
                 outcomes.add("nothing to save")
+                if length not in [nbytes for nbytes, _ in states]:
+                    with pytest.warns(cs.ChunkStoreWarning, match="they are dropped"):
+                        cs.append(path).abort()
                 continue
             outcomes.add("refused")
             with pytest.raises(cs.IncompleteError, match="`chunkstore repair` saves"):
@@ -240,6 +243,23 @@ def test_append_drops_nothing_that_repair_could_save_unless_it_is_told_to(tmp_pa
             with pytest.warns(cs.ChunkStoreWarning, match="they are dropped"):
                 cs.append(path, resume=True).abort()
     assert outcomes == {"refused", "nothing to save"}
+
+
+@pytest.mark.parametrize("fault", ["zeros", "bit"])
+def test_append_finds_whole_chunks_behind_a_damaged_place(tmp_path, fault):
+    path = tmp_path / "a.zarr.zip"
+    states = grown_file(path, "x", "y")
+    whole = path.read_bytes()
+    start = states[-2][0]
+    damaged = bytearray(whole[:-30])
+    if fault == "zeros":
+        damaged[start : start + 40] = bytes(40)
+    else:
+        damaged[start + 1] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(cs.IncompleteError, match="whole chunks"):
+        cs.append(path)
+    assert path.read_bytes() == damaged
 
 
 def test_a_tail_that_is_all_there_but_damaged_is_no_torn_tail(tmp_path):
