@@ -10,6 +10,7 @@ import click
 import chunkstore as cs
 from chunkstore.cli.command import SEED, report_errors
 from chunkstore.cli.importing_options import named_fractions
+from chunkstore.cli.importing_output import FILE_ENDING
 from chunkstore.cli.printing import print_json
 from chunkstore.exporting.parts import write_parts
 from chunkstore.exporting.run import Format
@@ -87,6 +88,8 @@ def split(
     Which part a sample goes to follows from its number and the seed. The parts keep the order,
     chunks and codecs of FILE.
     """
+    if out.endswith(FILE_ENDING):
+        raise ValueError(f"OUT is the folder of the parts, got {out!r}, which looks like a file")
     with cs.open(file) as store:
         written = write_parts(
             store,

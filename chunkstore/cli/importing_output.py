@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from chunkstore.importing.run import ImportReport
 
 _MAX_LINES = 20
-_FILE_ENDING = ".zarr.zip"
+# What looks like the name of a file, where a folder is wanted.
+FILE_ENDING = ".zarr.zip"
 
 
 class Plan(Protocol):
@@ -67,7 +68,7 @@ def run_import(
     options["chunk_length"] = options.pop("chunk")
     if (split := options.pop("split")) is not None:
         options["split"] = named_fractions(split.split(","))
-        if out.endswith(_FILE_ENDING):
+        if out.endswith(FILE_ENDING):
             raise ValueError(
                 f"with --split OUT is the folder of the parts, got {out!r}, which looks like a file"
             )

@@ -56,7 +56,8 @@ def view(
         print_json(report.to_json())
     else:
         click.echo(report.path)
-        click.echo(f"{format_nbytes(report.nbytes)}; open it in a browser", err=True)
+        advice = "" if report.path.lower().endswith(".png") else "; open it in a browser"
+        click.echo(f"{format_nbytes(report.nbytes)}{advice}", err=True)
     if not report.ok:
         for damage in report.damage:
             click.echo(f"damaged: {damage.message}", err=True)

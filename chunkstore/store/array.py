@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 import numpy as np
 
@@ -173,6 +173,13 @@ class Array:
         if not self.shape:
             raise TypeError(f"array {self.name!r} has no axis 0, so it has no length")
         return self.shape[0]
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        """Refuse: stored samples are never changed in place."""
+        raise TypeError(
+            f"array {self.name!r} of {self._file.path} is not changed in place; chunkstore.append "
+            "gives a writer, which appends samples and puts whole arrays"
+        )
 
     def __getitem__(self, key: Any) -> Any:
         """Return the elements at an index, as new memory; a scalar where NumPy gives one.

@@ -259,3 +259,12 @@ def test_a_child_forked_while_other_threads_read_does_not_wait_for_them(store):
         stop.set()
         for thread in threads:
             thread.join()
+
+
+def test_samples_are_not_changed_in_place_and_the_error_says_what_is_there(tmp_path):
+    cs.save(tmp_path / "a.zarr.zip", {"x": np.arange(4)})
+    with (
+        cs.open(tmp_path / "a.zarr.zip") as store,
+        pytest.raises(TypeError, match="array 'x' .* is not changed in place; chunkstore.append"),
+    ):
+        store["x"][0] = 1

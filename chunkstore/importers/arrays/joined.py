@@ -73,7 +73,10 @@ def _check_equal(columns: Sequence[Column]) -> None:
         more = f"\n  and {len(wrong) - 10} more" if len(wrong) > 10 else ""
         raise ValueError(
             f"all parts must hold samples like the first, {first.place}: {_described(first)}; "
-            "these do not:\n  " + "\n  ".join(shown) + more
+            "these do not:\n  "
+            + "\n  ".join(shown)
+            + more
+            + "\nArrays beside each other in one file are named, such as x=x.npy y=y.npy"
         )
 
 

@@ -188,7 +188,9 @@ def _classes(
             for other, label in listing.labels.items()
             if label.values.ndim == 1 and label.values.dtype.kind == "i"
         ]
-        raise ValueError(f"stratify= needs labels that are classes, got {name!r}; there are {good}")
+        raise ValueError(
+            f"stratify= needs labels that are classes, got {name!r}; there are {good or 'none'}"
+        )
     return label.values
 
 
