@@ -265,6 +265,6 @@ def test_samples_are_not_changed_in_place_and_the_error_says_what_is_there(tmp_p
     cs.save(tmp_path / "a.zarr.zip", {"x": np.arange(4)})
     with (
         cs.open(tmp_path / "a.zarr.zip") as store,
-        pytest.raises(TypeError, match="array 'x' .* is not changed in place; chunkstore.append"),
+        pytest.raises(TypeError, match=r"array 'x' .* is not changed in place; chunkstore\.append"),
     ):
         store["x"][0] = 1
