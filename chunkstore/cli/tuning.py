@@ -84,7 +84,7 @@ def tune(*, source: str, plot: str | None, size: str | None, as_json: bool, **op
         if plot is not None:
             report.plot().savefig(Path(plot), format="png", dpi=120)
             click.echo(f"wrote {plot}", err=True)
-        commands = _commands(source, report, size=size)
+        commands = _commands(source, report, array=options["array"], size=size)
         if as_json:
             print_json(report.to_json() | {"commands": commands})
         else:
@@ -160,16 +160,22 @@ def _tidy_when_terminated() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _commands(source: str, report: TuneReport, *, size: str | None) -> dict[str, str]:
+def _commands(
+    source: str, report: TuneReport, *, array: str | None, size: str | None
+) -> dict[str, str]:
     """Return by goal the command that gives a file as recommended, written for a shell.
 
     A store is written anew. Other data are imported, with the shuffle for each array that makes
-    its first chunk smallest.
+    its first chunk smallest; an array that was chosen comes alone, as others may be no samples.
     """
     kind = import_kind(source)
     head = ["chunkstore", *(["recompress"] if kind is None else ["import", kind]), source, "OUT"]
     if size is not None:
         head += ["--size", size]
+    if array is not None and kind == "bcolz":
+        head += ["--array", array]
+    elif array is not None and (kind in ("hdf5", "zarr") or source.lower().endswith(".npz")):
+        head.append(f"{array}={array}")
     return {
         item.goal: shlex.join([*head, *_options_of(item, has_shuffle=kind is None)])
         for item in report.recommendations

@@ -19,7 +19,8 @@ from chunkstore.pipeline.unit import BlockArrays
 from chunkstore.plan.epoch import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import weakref
+    from collections.abc import Callable, Sequence
 
     from chunkstore.pipeline.engine import Engine
     from chunkstore.pipeline.layout import SampleLayout
@@ -102,6 +103,8 @@ class EpochFill:
     ----------
     follower
         The fill of the next epoch.
+    consumer
+        Called, if it is still there, when the blocks are given up, to let go of those that it has.
     wait_seconds
         How long the consumer waited.
 
@@ -128,6 +131,7 @@ class EpochFill:
         self.engine = engine
         self.plan = plan
         self.follower: EpochFill | None = None
+        self.consumer: weakref.WeakMethod[Callable[[], None]] | None = None
         self.wait_seconds = 0.0
         self.num_lanes = len(lanes)
         self._layout = layout
@@ -159,6 +163,9 @@ class EpochFill:
 
     def give_up(self) -> None:
         """Let go of all blocks: the threads have ended, and nobody will take them."""
+        consumer = None if self.consumer is None else self.consumer()
+        if consumer is not None:
+            consumer()
         with self.engine.changed:
             follower, self.follower = self.follower, None
             for lane in self._lanes:

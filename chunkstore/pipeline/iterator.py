@@ -137,6 +137,7 @@ class BatchIterator:
         self._fill = fill = self._feed.open(self._setup.plan_epoch(self._epoch), self._step)
         self._finalizer = weakref.finalize(self, fill.engine.stop)
         self._finalizer.atexit = False
+        fill.consumer = weakref.WeakMethod(self._let_go)
         self._assembler = BatchAssembler(
             [LaneCursor(fill, i, step=self._step) for i in range(fill.num_lanes)],
             empty_batch=self._setup.empty_arrays(),
@@ -174,6 +175,13 @@ class BatchIterator:
         elif fill is not None:
             # Closed by another thread, or interrupted by a person: neither wants to wait here.
             fill.engine.stop()
+
+    def _let_go(self) -> None:
+        """Drop the blocks that are consumed: nobody takes more of them.
+
+        Threads: any; a batch that is being made in another one is made to its end.
+        """
+        self._assembler = None
 
     def _raise_reason(self, fill: EpochFill) -> NoReturn:
         engine = fill.engine

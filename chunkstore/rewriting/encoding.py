@@ -24,8 +24,8 @@ _CHUNKS_A_THREAD: Final = 3
 _CHUNKS_HELD_A_THREAD: Final = 2 * _CHUNKS_A_THREAD + 1
 _MAX_THREADS: Final = 32
 # What zstd works in, a thread, by Blosc's level: read off the peak of a process that encodes chunks
-# of 1 to 8 MiB. Other codecs take less than 1 MiB.
-_ZSTD_MIB: Final = (1, 1, 2, 3, 4, 6, 8, 16, 22, 30)
+# of 1 to 8 MiB, and of shuffles in little memory. Other codecs take less than 1 MiB.
+_ZSTD_MIB: Final = (1, 1, 2, 3, 4, 6, 8, 16, 22, 48)
 # Of the memory, what writing may have beside the allowance.
 _PARTS: Final = 4
 # May be taken on top of the memory: the promise is 64 MiB more, of which the rest is left

@@ -178,7 +178,7 @@ def test_an_interrupt_that_a_finalizer_drops_ends_the_command_all_the_same(path)
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["words", "json"])
 def test_output_that_nobody_reads_to_its_end_ends_quietly_with_141(path, options):
     # More than a pipe holds, so that writing meets the closed end.
-    cs.save(path, {"x": np.arange(3)}, attributes={"long": "x" * (1 << 20)}, overwrite=True)
+    cs.save(path, {f"{'long' * 50}{i:04}": np.arange(3) for i in range(400)}, overwrite=True)
     process = subprocess.Popen(
         [sys.executable, "-c", START + "sys.exit(main())", "info", str(path), *options],
         # Without its buffer, Python takes what a pipe no longer takes for written.

@@ -137,10 +137,15 @@ def test_epochs_that_are_given_up_leave_no_memory_behind():
             deque(loader, maxlen=0)
             assert max(blocks(loader)) <= loader._setup.budget.num_blocks
         iterators = []
-        for kept in range(1, 6):
+        for _ in range(6):
             iterators.append(iter(loader))
             next(iterators[-1])
-            assert max(blocks(loader)) <= loader._setup.budget.num_blocks + kept
+            assert max(blocks(loader)) <= loader._setup.budget.num_blocks
+        loader.close()
+        assert max(leased(loader)) == 0
+        for iterator in iterators:
+            with pytest.raises(RuntimeError):
+                next(iterator)
 
 
 def test_only_the_kept_array_keeps_its_memory():
