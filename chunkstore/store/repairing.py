@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,12 @@ def _more_alone(aligned: dict[str, _ChunkSaver], recovered: int, *, total: int) 
     return {name: count for name, count in whole.items() if count > recovered}
 
 
+def _command(source: str, target: str, name: str) -> str:
+    """Return what saves one array, beside what was saved of all."""
+    out = f"{target.removesuffix(_SUFFIX)}.{name.replace('/', '-')}{_SUFFIX}"
+    return shlex.join(["chunkstore", "repair", source, "--array", name, "--out", out])
+
+
 def _rebuild(
     file: ReadFile,
     found: Salvage,
@@ -207,7 +214,7 @@ def _rebuild(
     alone = _more_alone(aligned, recovered, total=total)
     found.messages += [
         f"array {name!r} alone has up to {count} complete samples, all arrays together "
-        f"{recovered}: arrays=[{name!r}] (--array {name}) saves them"
+        f"{recovered}: `{_command(source, target, name)}` saves them"
         for name, count in alone.items()
     ]
     if own_partial:
