@@ -334,9 +334,12 @@ def check_is_replaceable(path: str) -> None:
     if not os.path.exists(path):
         return
     check_is_file(path)
-    with open(path, "rb") as file:
-        signature = file.read(len(LOCAL_SIGNATURE))
-    name = _first_name(path)
+    try:
+        with open(path, "rb") as file:
+            signature = file.read(len(LOCAL_SIGNATURE))
+        name = _first_name(path)
+    except OSError as error:
+        raise system_call_error(error, "the file that is there cannot be read", path) from error
     if signature in (b"", END_SIGNATURE) or (
         signature == LOCAL_SIGNATURE and (name is None or _ZARR_NAME.fullmatch(name))
     ):
