@@ -108,14 +108,7 @@ def _move(partial: Path, target: Path) -> None:
         partial.rename(target)
         _remove(old)
     elif partial.is_dir():
-        if target.exists():
-            raise ExistingFileError(
-                "a file stands where the folder of this export is to be, and is not replaced by "
-                "one; remove it, or give another name",
-                str(target),
-                errno=errno.EEXIST,
-            )
-        target.unlink(missing_ok=True)  # A link that leads nowhere.
+        target.unlink(missing_ok=True)
         partial.rename(target)
     else:
         partial.replace(target)

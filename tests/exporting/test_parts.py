@@ -102,15 +102,6 @@ def test_a_folder_is_not_called_like_a_file(path, tmp_path):
     assert not (tmp_path / "parts.zarr.zip").exists()
 
 
-def test_a_file_is_not_replaced_by_a_folder(path, tmp_path):
-    (tmp_path / "big.dat").write_text("mine")
-    result = run("export", path, tmp_path / "big.dat", "--format", "npy", "--overwrite")
-    assert result.exit_code == 2
-    assert "a file stands where the folder" in result.stderr
-    assert (tmp_path / "big.dat").read_text() == "mine"
-    assert sorted(found.name for found in tmp_path.iterdir()) == [path.name, "big.dat"]
-
-
 def test_export_on_the_command_line(path, tmp_path):
     result = run("export", path, tmp_path / "x.npy", "--array", "x")
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'x.npy'}: x\n")
