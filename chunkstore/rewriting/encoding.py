@@ -24,13 +24,13 @@ _CHUNKS_A_THREAD: Final = 3
 _CHUNKS_HELD_A_THREAD: Final = 2 * _CHUNKS_A_THREAD + 1
 _MAX_THREADS: Final = 32
 # What zstd works in, a thread, by Blosc's level: read off the peak of a process that encodes chunks
-# of 1 to 8 MiB, and of shuffles in little memory. Other codecs take less than 1 MiB.
-_ZSTD_MIB: Final = (1, 1, 2, 3, 4, 6, 8, 16, 22, 48)
+# of 1 to 8 MiB, and of shuffles in little memory. 1 MiB, which other codecs take, counts as none.
+_ZSTD_MIB: Final = (0, 0, 1, 2, 3, 5, 7, 15, 21, 48)
 # Of the memory, what writing may have beside the allowance.
 _PARTS: Final = 4
 # May be taken on top of the memory: the promise is 64 MiB more, of which the rest is left
 # for what the interpreter and the allocator keep.
-ALLOWANCE_NBYTES: Final = 32 << 20
+ALLOWANCE_NBYTES: Final = 20 << 20
 
 
 class EncodingCost:

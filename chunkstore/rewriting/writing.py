@@ -231,8 +231,8 @@ class _Run:
                 self._position.digests,
                 self._new.contents.store.path,
                 show=self._new.options.progress,
-                # Some four of them are there.
-                block_nbytes=None if memory is None else min(_MOST_VERIFIED_NBYTES, memory // 8),
+                # Some four of them are there, beside what the writer left.
+                block_nbytes=None if memory is None else min(_MOST_VERIFIED_NBYTES, memory // 16),
             )
         except CorruptionError:
             self.is_wrong = True
