@@ -65,11 +65,15 @@ def typesize_notes(specs: Mapping[str, ArraySpec], options: ImportOptions) -> li
         return [f"typesize={storage.typesize} has no effect with codec={storage.codec!r}"]
     if any(storage.typesize_of(spec) for spec in specs.values()):
         return []
-    note = (
-        f"typesize={storage.typesize} has no effect: no array has samples of whole elements of so "
-        "many bytes"
+    return [unfitting(storage.typesize)]
+
+
+def unfitting(typesize: int) -> str:
+    """Return what is said of a typesize that fits no array."""
+    return (
+        f"typesize={typesize} has no effect: no array has samples of whole elements of so many "
+        "bytes"
     )
-    return [note]
 
 
 def with_chunk_length(

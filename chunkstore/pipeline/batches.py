@@ -242,8 +242,6 @@ class BatchAssembler:
             pool.lease_array((length, *empty.shape[1:]), empty.dtype)
             for pool, empty in zip(self._pools, self._empty_batch, strict=True)
         ]
-        for pool in self._pools:
-            pool.trim()
         missing = np.zeros(length, np.bool_)
         place = 0
         for cursor in self._cursors:

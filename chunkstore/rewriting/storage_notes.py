@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chunkstore.format.blosc import BloscCodec
 from chunkstore.format.codecs import WITHOUT_SHUFFLE
+from chunkstore.importing.storage import unfitting
 from chunkstore.rewriting.contents import fitting_typesize, writable_chain
 
 if TYPE_CHECKING:
@@ -44,10 +45,7 @@ def storage_notes(contents: Contents, options: RewriteOptions) -> tuple[str, ...
     elif options.typesize is not None and not any(
         fitting_typesize(array, options.typesize) for array in arrays
     ):
-        notes.append(
-            f"typesize={options.typesize} has no effect: no array has samples of whole elements "
-            "of so many bytes"
-        )
+        notes.append(unfitting(options.typesize))
     return tuple(notes)
 
 

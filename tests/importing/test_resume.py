@@ -271,6 +271,21 @@ def test_arrays_beside_the_samples_have_their_attributes_also_after_going_on(tmp
             assert store["mean"][:].tolist() == [1, 1, 1]
 
 
+def test_arrays_beside_the_samples_are_stored_as_asked_also_after_going_on(tmp_path):
+    out, whole = tmp_path / "out.zarr.zip", tmp_path / "whole.zarr.zip"
+    unaligned = {"mean": np.arange(60_000.0)}
+    options = options_of(codec="lz4", level=7, typesize=16)
+    with pytest.raises(KeyboardInterrupt):
+        run_import(MemorySource(rows(300), stops_at=200, unaligned=unaligned), out, options)
+    run_import(MemorySource(rows(300), unaligned=unaligned), out, options)
+    run_import(MemorySource(rows(300), unaligned=unaligned), whole, options)
+    with cs.open(out) as store, cs.open(whole) as expected:
+        assert store["mean"].codec == expected["mean"].codec
+        assert store["mean"].codec.startswith("blosc lz4-7")
+        assert store["mean"].chunk_shape == expected["mean"].chunk_shape
+    assert out.read_bytes() == whole.read_bytes()
+
+
 def test_an_import_killed_before_its_first_checkpoint_goes_on(tmp_path, monkeypatch):
     out, partial = tmp_path / "out.zarr.zip", tmp_path / "out.zarr.zip.partial"
     left = []

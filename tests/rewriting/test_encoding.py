@@ -33,6 +33,14 @@ def test_what_is_held_fits_in_a_share_and_one_more_thread_would_not(
     assert threads == 32 or cost.nbytes(threads + 1) > share
 
 
+@pytest.mark.parametrize(("level", "most"), [(1, 4), (7, 2), (9, 1)])
+def test_fewer_threads_encode_where_the_codec_itself_needs_memory(monkeypatch, level, most):
+    monkeypatch.setattr(type(system.calls), "available_cores", lambda _: 4)
+    spec = cs.ArraySpec("u1", (MIB,), chunk_length=1, codec="zstd", level=level)
+    cost = EncodingCost({"x": spec}, block_nbytes=MIB, chunk_nbytes=None)
+    assert cost.threads(128 * MIB) == most
+
+
 def test_one_thread_encodes_however_large_the_chunks_are():
     cost = cost_of(64 * MIB)
     assert cost.threads(64 * MIB) == 1
